@@ -1,0 +1,59 @@
+# Every target sets up what it needs; `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+VENV := .venv
+BIN := $(VENV)/bin
+LAB_NODES ?= 8
+SCENARIO ?= default
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+
+PYTHON_PACKAGES := orchestrator/src inventory_plugins library module_utils filter_plugins lookup_plugins tests molecule
+LAB_INVENTORY := inventory/lab/distributed_hosts.yaml
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: venv
+venv: $(VENV)/.lock ## set up .venv from the hash lock
+
+$(VENV)/.lock: requirements/dev.txt
+	scripts/venv $(VENV) requirements/dev.txt
+
+.PHONY: lock
+lock: venv ## write the hash locks anew from requirements/*.in
+	cd requirements && for set in node:3.10 runtime:3.11 dev:3.11; do \
+	  uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url \
+	    --python-version "$${set#*:}" "$${set%:*}.in" --output-file "$${set%:*}.txt"; done
+
+.PHONY: test
+test: lint test-unit test-integration test-molecule ## everything: lint, unit, integration, every Molecule scenario
+
+.PHONY: lint
+lint: venv ## ruff, mypy, yamllint, ansible-lint, shellcheck
+	ruff format --check .
+	ruff check .
+	mypy $(PYTHON_PACKAGES)
+	yamllint --strict .
+	ansible-lint --strict
+
+.PHONY: test-unit
+test-unit: venv ## unit tests
+	pytest -n auto tests/unit
+
+.PHONY: test-integration
+test-integration: venv image ## the orchestrator against a real etcd, the modules in real containers
+	pytest tests/integration
+
+.PHONY: test-molecule
+test-molecule: venv image ## every Molecule scenario
+	for scenario in molecule/*/molecule.yml; do scripts/molecule "$$(basename "$$(dirname "$$scenario")")"; done
+
+.PHONY: molecule
+molecule: venv image ## one Molecule scenario: make molecule SCENARIO=default
+	scripts/molecule $(SCENARIO)
