@@ -1,0 +1,154 @@
+"""Whether a voter may be stopped: the one place where the quorum is counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+Probe = Mapping[str, Any]
+
+# Raft entries that a member may be behind the furthest one and still count as caught up: about what
+# a busy cluster writes in the second between two questions.
+MAX_LAG = 1000
+
+
+class Quorum(TypedDict):
+    """The live cluster as its own members tell it.
+
+    `members` are the names of the voting members, `counting` those that hold up the quorum now, `down`
+    says why each of the others does not; `quorum` is the majority of `members`, `tolerates` how many of
+    the counting may still fail (negative: the quorum is lost). `leader` is etcd's own leader.
+    """
+
+    members: list[str]
+    counting: list[str]
+    down: dict[str, str]
+    quorum: int
+    tolerates: int
+    leader: str | None
+
+
+class Verdict(TypedDict):
+    """An answer of the gate: `allowed`, and in `reason` one sentence with the figures and the remedy."""
+
+    allowed: bool
+    reason: str
+
+
+def majority(voters: int) -> int:
+    """Return how many of `voters` are a true majority."""
+    return voters // 2 + 1
+
+
+def live_quorum(probes: Mapping[str, Probe | None]) -> Quorum:
+    """Read the live cluster out of what each voter's own member says.
+
+    Args:
+        probes: For each voter of the fleet file its probe, or None when the node could not be asked.
+
+    Returns:
+        The cluster of the id that most answers name. A member counts only if it answered for itself with
+        that cluster's id and its own member id, follows or is a leader, is no learner, has no alarm and
+        is caught up. A voter that cannot be asked does not count.
+    """
+    answers = {name: etcd for name, probe in probes.items() if (etcd := _etcd(probe)) is not None}
+    clusters = Counter(str(answer["cluster_id"]) for answer in answers.values())
+    if not clusters:
+        return Quorum(members=[], counting=[], down={}, quorum=0, tolerates=0, leader=None)
+    # The smaller id wins a tie, so that two runs read the same cluster.
+    cluster_id = min(clusters, key=lambda cluster: (-clusters[cluster], cluster))
+    ours = {name: answer for name, answer in answers.items() if str(answer["cluster_id"]) == cluster_id}
+    furthest = max(ours.values(), key=lambda answer: int(answer["raft_index"]))
+    voting = {
+        str(member["id"]): str(member["name"]) for member in furthest["members"] if not member["learner"]
+    }
+    names_by_id = {str(answer["member_id"]): name for name, answer in ours.items()}
+    down: dict[str, str] = {}
+    counting: list[str] = []
+    for member_id, listed in voting.items():
+        name = names_by_id.get(member_id, listed or member_id)
+        why = _why_not_counting(ours.get(name), int(furthest["raft_index"]))
+        if why is None:
+            counting.append(name)
+        else:
+            down[name] = why
+    quorum = majority(len(voting))
+    leaders = Counter(str(answer["leader"]) for answer in ours.values() if _has_leader(answer))
+    leader = leaders.most_common(1)[0][0] if leaders else None
+    return Quorum(
+        members=sorted([*counting, *down]),
+        counting=sorted(counting),
+        down=down,
+        quorum=quorum,
+        tolerates=len(counting) - quorum,
+        leader=voting.get(leader) if leader else None,
+    )
+
+
+def gate(quorum: Quorum, stopping: str, *, accept_outage: bool = False) -> Verdict:
+    """Decide whether the voter `stopping` may be stopped now.
+
+    Args:
+        quorum: The live cluster, from `live_quorum`.
+        stopping: Name of the node that would stop.
+        accept_outage: The operator said that a lost quorum is accepted.
+
+    Returns:
+        Allowed when the node does not count, or when the others that count are still a majority
+        without it.
+    """
+    counting, members = len(quorum["counting"]), len(quorum["members"])
+    if stopping not in quorum["counting"]:
+        return Verdict(
+            allowed=True, reason=f"{stopping} does not count towards the quorum: stopping it costs nothing"
+        )
+    figures = f"{counting} of {members} voters count, a quorum is {quorum['quorum']}"
+    if counting - 1 >= quorum["quorum"]:
+        return Verdict(allowed=True, reason=f"{figures}: {stopping} may stop")
+    if accept_outage:
+        return Verdict(
+            allowed=True, reason=f"{figures}: stopping {stopping} loses it, as p2p_accept_outage allows"
+        )
+    remedy = (
+        "mend first: " + "; ".join(f"{name} ({why})" for name, why in sorted(quorum["down"].items()))
+        if quorum["down"]
+        else "a cluster of one or two voters cannot be kept up: add voters, or accept the outage"
+    )
+    return Verdict(
+        allowed=False,
+        reason=f"{figures}: stopping {stopping} would lose it; {remedy}"
+        " (-e p2p_accept_outage=true stops it nevertheless)",
+    )
+
+
+def _etcd(probe: Probe | None) -> Mapping[str, Any] | None:
+    """Return what the node's own member said of itself, or None when it did not answer."""
+    etcd = (probe or {}).get("etcd")
+    return etcd if etcd and etcd.get("member_id") and etcd.get("cluster_id") else None
+
+
+def _has_leader(answer: Mapping[str, Any]) -> bool:
+    return bool(answer.get("leader")) and str(answer["leader"]) != "0"
+
+
+def _why_not_counting(answer: Mapping[str, Any] | None, furthest: int) -> str | None:
+    if answer is None:
+        return "its etcd member does not answer"
+    if answer.get("learner"):
+        return "its etcd member is a learner"
+    if not _has_leader(answer):
+        return "its etcd member knows no leader"
+    if answer.get("alarms"):
+        return "its etcd member raised " + ", ".join(map(str, answer["alarms"]))
+    if furthest - int(answer["raft_index"]) > MAX_LAG:
+        return f"its etcd member is {furthest - int(answer['raft_index'])} entries behind"
+    return None
+
+
+class FilterModule:
+    """Filters about the quorum."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return the filters by name."""
+        return {"p2p_live_quorum": live_quorum, "p2p_gate": gate}

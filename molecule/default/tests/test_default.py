@@ -1,0 +1,145 @@
+"""What a deployed cluster of three voters and two other nodes really does."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import testinfra
+
+VOTERS = ("nebius-backbone-1", "hetzner-cpu1", "vultr-a100-20gb")
+OTHERS = ("vast-28918742", "runpod-h100")
+NODES = (*VOTERS, *OTHERS)
+SERVICE = "p2p_orchestrator"
+FAILOVER_S = 20
+
+
+def node(name: str) -> Any:
+    """Return the Testinfra host of a container."""
+    return testinfra.get_host(f"docker://{name}")
+
+
+def status(name: str) -> dict[str, Any]:
+    """Return what a node answers on /status, or {} when it does not answer.
+
+    Asked on the node itself, with its own Python: the image holds no curl.
+    """
+    script = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8770/status', timeout=2).read().decode())"
+    answer = node(name).run("python3 -c %s", script)
+    return json.loads(answer.stdout) if answer.succeeded else {}
+
+
+def leaders(names: tuple[str, ...]) -> set[str | None]:
+    """Return the leaders that the nodes name."""
+    return {status(name).get("leader_id") for name in names}
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
+    """Return whether the condition came true within the given time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.5)
+    return False
+
+
+def one_leader(names: tuple[str, ...]) -> str | None:
+    """Return the leader on which all the nodes agree, or None."""
+    named = leaders(names)
+    return named.pop() if len(named) == 1 else None
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_the_service_runs_and_starts_at_boot(name: str) -> None:
+    service = node(name).service(SERVICE)
+    assert service.is_running, node(name).run("journalctl --unit %s --lines 30", SERVICE).stdout
+    assert service.is_enabled
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_node_conf_names_the_node_and_all_seeds(name: str) -> None:
+    content = node(name).file("/etc/ringrift/node.conf").content_string
+    assert f"NODE_ID={name}\n" in content
+    assert "P2P_PORT=8770\n" in content
+    assert f"P2P_SEEDS={','.join(f'http://{voter}:8770' for voter in VOTERS)}\n" in content
+    assert 'RINGRIFT_PATH="~root/ringrift"\n' in content
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_the_release_is_current(name: str) -> None:
+    current = node(name).file("/opt/p2p-cluster/current")
+    assert current.is_symlink
+    assert current.linked_to.startswith("/opt/p2p-cluster/releases/")
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_node_that_does_not_vote_has_no_store(name: str) -> None:
+    assert not node(name).service("p2p-etcd").is_running
+
+
+@pytest.mark.parametrize("name", VOTERS)
+def test_the_store_listens_to_clients_on_loopback_alone(name: str) -> None:
+    listening = node(name).run("ss --no-header --listening --tcp --numeric").stdout
+    assert "127.0.0.1:2379" in listening
+    assert "0.0.0.0:2379" not in listening
+
+
+def test_every_node_names_the_same_leader_and_it_is_a_voter() -> None:
+    assert wait_for(lambda: one_leader(NODES) in VOTERS, FAILOVER_S), {name: status(name) for name in NODES}
+
+
+@pytest.mark.parametrize("name", VOTERS)
+def test_a_voter_sees_the_whole_cluster(name: str) -> None:
+    answer: dict[str, Any] = {}
+
+    def sees_all() -> bool:
+        answer.update(status(name))
+        return bool(answer["alive_peers"] == len(NODES) - 1)
+
+    assert wait_for(sees_all, FAILOVER_S), answer
+    assert answer["voter_quorum_ok"] is True
+    assert answer["voter_quorum_size"] == 2
+    assert sorted(answer["voter_node_ids"]) == sorted(VOTERS)
+
+
+def test_another_voter_leads_when_the_leaders_service_is_killed() -> None:
+    first = one_leader(NODES)
+    assert first in VOTERS
+    term = status(first)["term"]
+    rest = tuple(name for name in NODES if name != first)
+    stopped = node(first).run("systemctl kill --signal SIGKILL %s && systemctl stop %s", SERVICE, SERVICE)
+    assert stopped.succeeded, stopped.stderr
+    try:
+        assert wait_for(lambda: one_leader(rest) in set(VOTERS) - {first}, FAILOVER_S), {
+            n: status(n) for n in rest
+        }
+        assert status(rest[0])["term"] > term
+        assert status(rest[0])["voter_quorum_ok"] is True
+    finally:
+        node(first).run("systemctl start %s", SERVICE)
+    assert wait_for(lambda: len(leaders(NODES)) == 1, FAILOVER_S)
+
+
+def test_without_a_majority_nobody_leads() -> None:
+    for voter in VOTERS[:2]:
+        assert node(voter).run("systemctl stop p2p-etcd").succeeded
+    try:
+        assert wait_for(lambda: leaders(NODES) == {None}, FAILOVER_S), {
+            n: status(n).get("leader_id") for n in NODES
+        }
+    finally:
+        for voter in VOTERS[:2]:
+            node(voter).run("systemctl start --no-block p2p-etcd")
+    assert wait_for(lambda: one_leader(NODES) in VOTERS, 40), {n: status(n).get("leader_id") for n in NODES}
+
+
+def test_a_node_that_restarts_comes_back_by_itself() -> None:
+    name = VOTERS[2]
+    local = testinfra.get_host("local://")
+    assert local.run("docker restart --time 10 %s", name).succeeded
+    assert wait_for(lambda: status(name).get("leader_id") in VOTERS, 60), status(name)
+    assert wait_for(lambda: one_leader(NODES) in VOTERS, FAILOVER_S)
