@@ -9,7 +9,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 LAB_NODES ?= 8
 SCENARIO ?= default
-export PATH := $(CURDIR)/$(BIN):$(PATH)
+TOOLS := .cache/tools
+export PATH := $(CURDIR)/$(BIN):$(PATH):$(CURDIR)/$(TOOLS)/usr/bin
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 PYTHON_PACKAGES := orchestrator/src inventory_plugins library module_utils filter_plugins lookup_plugins tests molecule
@@ -25,6 +26,20 @@ venv: $(VENV)/.lock ## set up .venv from the hash lock
 $(VENV)/.lock: requirements/dev.txt
 	scripts/venv $(VENV) requirements/dev.txt
 
+.PHONY: image
+image: ## install and start Docker if it is missing, build the node image
+	scripts/lab-image
+
+.PHONY: lab
+lab: venv image ## start the lab's containers, deploy to them, print their health (LAB_NODES=8)
+	ansible-playbook playbooks/lab.yml -e p2p_lab_nodes=$(LAB_NODES)
+	ansible-playbook -i $(LAB_INVENTORY) deploy.yml
+	ansible-playbook -i $(LAB_INVENTORY) health.yml
+
+.PHONY: lab-down
+lab-down: venv ## remove the lab
+	ansible-playbook playbooks/lab_down.yml
+
 .PHONY: lock
 lock: venv ## write the hash locks anew from requirements/*.in
 	cd requirements && for set in node:3.10 runtime:3.11 dev:3.11; do \
@@ -36,11 +51,13 @@ test: lint test-unit test-integration test-molecule ## everything: lint, unit, i
 
 .PHONY: lint
 lint: venv ## ruff, mypy, yamllint, ansible-lint, shellcheck
+	scripts/tools $(TOOLS) shellcheck=shellcheck
 	ruff format --check .
 	ruff check .
 	mypy $(PYTHON_PACKAGES)
 	yamllint --strict .
 	ansible-lint --strict
+	git ls-files -z scripts lab .ci | xargs -0 grep -lZ -m1 '^#!/usr/bin/env bash' | xargs -0 shellcheck
 
 .PHONY: test-unit
 test-unit: venv ## unit tests
@@ -48,6 +65,7 @@ test-unit: venv ## unit tests
 
 .PHONY: test-integration
 test-integration: venv image ## the orchestrator against a real etcd, the modules in real containers
+	scripts/tools $(TOOLS) etcd=etcd-server etcdctl=etcd-client
 	pytest tests/integration
 
 .PHONY: test-molecule

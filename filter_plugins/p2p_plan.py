@@ -13,8 +13,9 @@ class Plan(TypedDict):
 
     `unchanged` needs nothing. `voters_at_once` start or are mended without stopping anything that runs,
     `voters_one_by_one` restart something (the leader last), `others` do not vote. `unreachable` and
-    `refused` say why a node is left out. `bootstrap` are voters that may form a new store, `joining` voters of a
-    living store that never started.
+    `refused` say why a node is left out. `bootstrap` are voters that may form a new store, `joining`
+    voters of a living store that never started; `token` names a store that is formed now.
+    `drift` says what differs on a node, `stops` which running services its mending stops.
     """
 
     unchanged: list[str]
@@ -25,7 +26,9 @@ class Plan(TypedDict):
     joining: list[str]
     unreachable: dict[str, str]
     refused: dict[str, str]
+    token: str
     drift: dict[str, list[str]]
+    stops: dict[str, list[str]]
 
 
 def plan(

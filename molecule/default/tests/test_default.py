@@ -17,7 +17,7 @@ SERVICE = "p2p_orchestrator"
 FAILOVER_S = 20
 
 
-def node(name: str) -> Any:
+def node(name: str) -> testinfra.host.Host:
     """Return the Testinfra host of a container."""
     return testinfra.get_host(f"docker://{name}")
 
@@ -27,7 +27,8 @@ def status(name: str) -> dict[str, Any]:
 
     Asked on the node itself, with its own Python: the image holds no curl.
     """
-    script = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8770/status', timeout=2).read().decode())"
+    url = "http://127.0.0.1:8770/status"
+    script = f"import urllib.request as r; print(r.urlopen('{url}', timeout=2).read().decode())"
     answer = node(name).run("python3 -c %s", script)
     return json.loads(answer.stdout) if answer.succeeded else {}
 
