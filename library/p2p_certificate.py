@@ -164,9 +164,9 @@ try:
 except ImportError:
     HAS_CRYPTOGRAPHY = False
 
-LABEL = re.compile(r"(?i)^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$")
+LABEL = re.compile(r"(?i)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 HOST = re.compile(
-    r"(?i)^(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*$"
+    r"(?i)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*"
 )
 PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\r?\n.*?-----END \1-----\r?\n?", re.DOTALL)
 TEMPORARY = ".new-"
@@ -255,7 +255,7 @@ def check_label(what: str, value: str) -> str:
     Raises:
         CertificateError: it cannot; the message names the value and the remedy.
     """
-    if not LABEL.match(value):
+    if not LABEL.fullmatch(value):
         raise CertificateError(
             f"{what} {value!r} cannot be part of a certificate's name: 1 to 63 letters, digits, '-' or '_', "
             "no dot, no '-' at either end. Rename it in the fleet file."
@@ -311,7 +311,7 @@ def host_of(address: str) -> str:
     try:
         return str(ipaddress.ip_address(host))
     except ValueError:
-        if HOST.match(host):
+        if len(host) <= 253 and HOST.fullmatch(host):  # noqa: PLR2004 - the longest DNS name
             return host
     raise CertificateError(
         f"{address!r} is neither an address, a host name nor a URL. Correct it in the fleet file."
