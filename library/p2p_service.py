@@ -1,0 +1,152 @@
+#!/usr/bin/python
+"""Ansible module: a service's definition, the files that it reads, its enablement and its state."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: p2p_service
+short_description: Manages a service with its definition and the files that it reads
+description:
+  - Makes a service what is asked for, its definition, files, directories, enablement and state, in one task.
+  - Restarts a running service only if it would then be something else, that is if its definition or a file that it
+    reads has changed, if its process was started with another configuration, or if it runs from another release.
+  - The literal C(@config_digest@) in the definition is replaced by a digest over the definition and the contents of
+    its files. With C(Environment=P2P_CONFIG_DIGEST=@config_digest@) a process tells what it was started with.
+options:
+  name:
+    description: The unit's name without C(.service).
+    type: str
+    required: true
+  unit:
+    description: Text of the definition. Without it only files, enablement and state are managed.
+    type: str
+  files:
+    description:
+      - Files that the service reads, written before it starts.
+      - Each has C(path) (absolute) and C(content), and if need be C(mode), C(owner), C(group) and C(secret), a
+        boolean; of a secret file a diff shows digests alone.
+    type: list
+    elements: dict
+    default: []
+  directories:
+    description: Directories that the service needs, each with C(path), and if need be C(mode), C(owner), C(group).
+    type: list
+    elements: dict
+    default: []
+  enabled:
+    description: Whether it starts with the node; left as it is by default.
+    type: bool
+  state:
+    description:
+      - V(started) starts it, or restarts it if it would then be something else; V(restarted) always restarts it.
+      - V(absent) stops and removes it with its O(files), and its O(directories) if they are empty by then.
+    type: str
+    choices: [started, stopped, restarted, absent]
+    default: started
+  purge:
+    description: With O(state=absent), whether O(directories) are removed with all that they hold.
+    type: bool
+    default: false
+  current:
+    description:
+      - Directory, or symlink to it, that the service's process must work in.
+      - Give it the C(path) that M(p2p_release) returns, so that a preview knows of a release that is not there yet.
+    type: path
+  masked_units:
+    description: Other units that must not run, stopped, disabled and masked. With O(state=absent) they are unmasked.
+    type: list
+    elements: str
+    default: []
+  manager:
+    description: The service manager; V(auto) takes what runs the node.
+    type: str
+    choices: [auto, systemd]
+    default: auto
+  wait_seconds:
+    description: Seconds that a start or a stop may take.
+    type: int
+    default: 60
+  settle_seconds:
+    description: Seconds that a service must stay active after a start, with the same process.
+    type: float
+    default: 2.0
+attributes:
+  check_mode:
+    support: full
+    description: Says exactly what it would do, on a node without the unit too.
+  diff_mode:
+    support: full
+    description: Shows texts, digests for secrets, enablement, state, configuration and release.
+"""
+
+EXAMPLES = r"""
+- name: The orchestrator runs
+  p2p_service:
+    name: p2p_orchestrator
+    unit: "{{ lookup('template', 'p2p_orchestrator.service.j2') }}"
+    files:
+      - {path: /etc/ringrift/node.conf, content: "{{ lookup('template', 'node.conf.j2') }}", mode: '0640'}
+    current: "{{ release.path }}"
+    enabled: true
+"""
+
+RETURN = r"""
+actions:
+  description: What was done or would be done, in short phrases such as C(restart p2p_orchestrator.service).
+  type: list
+  elements: str
+  returned: always
+reasons:
+  description: Why, one C(part), C(name) and C(why) for each difference found.
+  type: list
+  elements: dict
+  returned: always
+restarted:
+  description: Whether a running service was or would be restarted.
+  type: bool
+  returned: always
+config_digest:
+  description: The digest that stands for C(@config_digest@), or null where the definition does not ask for it.
+  type: str
+  returned: always
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.p2p_service_apply import Request
+from ansible.module_utils.p2p_systemd import ServiceError
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "unit": {"type": "str"},
+            "files": {"type": "list", "elements": "dict", "default": []},
+            "directories": {"type": "list", "elements": "dict", "default": []},
+            "enabled": {"type": "bool"},
+            "state": {
+                "type": "str",
+                "choices": ["started", "stopped", "restarted", "absent"],
+                "default": "started",
+            },
+            "purge": {"type": "bool", "default": False},
+            "current": {"type": "path"},
+            "masked_units": {"type": "list", "elements": "str", "default": []},
+            "manager": {"type": "str", "choices": ["auto", "systemd"], "default": "auto"},
+            "wait_seconds": {"type": "int", "default": 60},
+            "settle_seconds": {"type": "float", "default": 2.0},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        outcome = Request(module.params, module.check_mode).apply()
+    except (ServiceError, ValueError) as error:
+        module.fail_json(msg="%s" % error)
+    except OSError as error:
+        module.fail_json(msg="%s: %s" % (error.filename or module.params["name"], error.strerror or error))
+    module.exit_json(**outcome)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""Digests of what is deployed: the names of releases and the small form of a specification that a probe compares.
+
+Pure functions, used on the controller (filters) and on nodes (modules).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+DIGEST_PLACEHOLDER = "@config_digest@"
+DEFAULT_FILE_MODE = "0644"
+DEFAULT_DIRECTORY_MODE = "0755"
+
+
+def sha256_text(text: str) -> str:
+    """Return the SHA-256 of a text's UTF-8 bytes, as 64 hexadecimal digits."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def canonical_digest(value: Any) -> str:
+    """Return the SHA-256 of a JSON value, whatever the order of its keys."""
+    return sha256_text(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True))
+
+
+def normal_mode(mode: Any, default: str = DEFAULT_FILE_MODE) -> str:
+    """Return permission bits as four octal digits.
+
+    Args:
+        mode: `"644"`, `"0644"`, or the integer that YAML makes of an unquoted `0644`; None for the default.
+        default: what None stands for.
+
+    Raises:
+        ValueError: if it is not an octal number of at most 12 bits.
+    """
+    if mode is None or mode == "":
+        return default
+    if isinstance(mode, int) and not isinstance(mode, bool):
+        bits = mode
+    elif re.fullmatch(r"(0o)?[0-7]{1,5}", str(mode)):
+        bits = int(str(mode).replace("0o", ""), 8)
+    else:
+        raise ValueError("mode %r is not octal permission bits; write it quoted, such as '0644'" % (mode,))
+    if bits > 0o7777:
+        raise ValueError(
+            "mode %r has more than the 12 permission bits; write it quoted, such as '0644'" % (mode,)
+        )
+    return "%04o" % bits
+
+
+def wanted_file(spec: Mapping[str, Any]) -> Dict[str, Any]:
+    """Return a file's specification with its content replaced by its digest."""
+    if not spec.get("path"):
+        raise ValueError("a file without a path: %s" % sorted(spec))
+    digest = spec.get("sha256")
+    if digest is None:
+        content = spec.get("content")
+        if not isinstance(content, str):
+            raise ValueError("%s: content must be text, not %s" % (spec["path"], type(content).__name__))
+        digest = sha256_text(content)
+    return {
+        "path": str(spec["path"]),
+        "sha256": str(digest),
+        "mode": normal_mode(spec.get("mode")),
+        "owner": spec.get("owner") or None,
+        "group": spec.get("group") or None,
+    }
+
+
+def wanted_directory(spec: Mapping[str, Any]) -> Dict[str, Any]:
+    """Return a directory's specification with its defaults filled in."""
+    if not spec.get("path"):
+        raise ValueError("a directory without a path: %s" % sorted(spec))
+    return {
+        "path": str(spec["path"]),
+        "mode": normal_mode(spec.get("mode"), DEFAULT_DIRECTORY_MODE),
+        "owner": spec.get("owner") or None,
+        "group": spec.get("group") or None,
+    }
+
+
+def _by_path(files: Optional[Sequence[Mapping[str, Any]]]) -> List[Dict[str, Any]]:
+    return sorted((wanted_file(item) for item in files or []), key=lambda item: item["path"])
+
+
+def compact_lock(lock: str) -> List[str]:
+    """Return the requirements of a hash-pinned lock without hashes and comments, sorted.
+
+    Args:
+        lock: pip requirements, with continuation lines and `--hash` options.
+    """
+    joined = re.sub(r"\\\r?\n", " ", lock)
+    lines = (re.split(r"(?:^|\s)#|\s--hash", line)[0].strip() for line in joined.splitlines())
+    return sorted(re.sub(r"\s+", " ", line) for line in lines if line and not line.startswith("-"))
+
+
+def release_digest(spec: Mapping[str, Any]) -> str:
+    """Return the SHA-256 over everything that a release is made of: lock, wheel, files."""
+    return canonical_digest(
+        {
+            "lock": sha256_text(spec.get("lock") or ""),
+            "wheel": (spec.get("wheel") or {}).get("sha256"),
+            "files": _by_path(spec.get("files")),
+        }
+    )
+
+
+def release_name(spec: Mapping[str, Any], version: str) -> str:
+    """Return `<version>-<first 12 hexadecimal digits of the release's digest>`."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+_]*", str(version)):
+        raise ValueError("version %r cannot be part of a directory's name" % (version,))
+    return "%s-%s" % (version, release_digest(spec)[:12])
+
+
+def release_wanted(spec: Mapping[str, Any]) -> Dict[str, Any]:
+    """Return a release's specification with digests in place of contents."""
+    wheel = spec.get("wheel")
+    return {
+        "root": str(spec["root"]).rstrip("/"),
+        "name": spec["name"],
+        "lock_sha256": sha256_text(spec.get("lock") or ""),
+        "requirements": compact_lock(spec.get("lock") or ""),
+        "wheel": {"filename": wheel["filename"], "sha256": wheel["sha256"]} if wheel else None,
+        "files": _by_path(spec.get("files")),
+        "python": spec.get("python") or None,
+    }
+
+
+def config_digest(unit: str, files: Sequence[Mapping[str, Any]]) -> str:
+    """Return the SHA-256 over a unit's text, as given, and the contents of the files that it reads."""
+    return canonical_digest(
+        {"unit": unit, "files": [[item["path"], item["sha256"]] for item in _by_path(files)]}
+    )
+
+
+def render_unit(unit: str, digest: str) -> str:
+    """Return a unit's text with the placeholder replaced by the digest of its configuration."""
+    return unit.replace(DIGEST_PLACEHOLDER, digest)
+
+
+def service_wanted(spec: Mapping[str, Any]) -> Dict[str, Any]:
+    """Return a service's specification with digests in place of contents."""
+    unit = spec.get("unit")
+    files = spec.get("files") or []
+    digest = config_digest(unit, files) if unit else None
+    return {
+        "name": spec["name"],
+        "unit_sha256": sha256_text(render_unit(unit, digest)) if unit and digest else None,
+        # A unit without the placeholder cannot tell what its process was started with.
+        "config_digest": digest if unit and DIGEST_PLACEHOLDER in unit else None,
+        "files": _by_path(files),
+        "directories": [wanted_directory(item) for item in spec.get("directories") or []],
+        "enabled": spec.get("enabled"),
+        "state": spec.get("state") or "started",
+        "current": spec.get("current") or None,
+        "masked_units": list(spec.get("masked_units") or []),
+        "manager": spec.get("manager") or "auto",
+    }

@@ -1,0 +1,212 @@
+"""Managed files and directories: what is there, how it differs from what is wanted, and making it so."""
+
+from __future__ import annotations
+
+import grp
+import hashlib
+import os
+import pwd
+import stat
+import tempfile
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+# A managed file is a configuration file or a key; more than this is something else, and is not shown in a diff.
+DIFF_LIMIT = 256 * 1024
+
+
+def sha256_file(path: str) -> str:
+    """Return the SHA-256 of a file's bytes.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as handle:
+        for block in iter(lambda: handle.read(1 << 18), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def owner_name(uid: int) -> str:
+    """Return a user's name, or its number if it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def group_name(gid: int) -> str:
+    """Return a group's name, or its number if it has none."""
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def wanted_owner(owner: Optional[str], group: Optional[str]) -> Tuple[str, str]:
+    """Return the names that a file should belong to; who runs the module by default."""
+    return owner or owner_name(os.geteuid()), group or group_name(os.getegid())
+
+
+def owner_ids(owner: Optional[str], group: Optional[str]) -> Tuple[int, int]:
+    """Return the numbers of a user and a group.
+
+    Raises:
+        ValueError: naming the one that does not exist.
+    """
+    user, team = wanted_owner(owner, group)
+    try:
+        uid = int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid
+    except KeyError:
+        raise ValueError("the user %s does not exist here: create it first" % user)
+    try:
+        gid = int(team) if team.isdigit() else grp.getgrnam(team).gr_gid
+    except KeyError:
+        raise ValueError("the group %s does not exist here: create it first" % team)
+    return uid, gid
+
+
+def _ownership_reasons(wanted: Mapping[str, Any], found: os.stat_result) -> List[str]:
+    reasons = []
+    mode = "%04o" % stat.S_IMODE(found.st_mode)
+    if mode != wanted["mode"]:
+        reasons.append("mode %s, not %s" % (mode, wanted["mode"]))
+    user, team = wanted_owner(wanted["owner"], wanted["group"])
+    if user not in (owner_name(found.st_uid), str(found.st_uid)):
+        reasons.append("owner %s, not %s" % (owner_name(found.st_uid), user))
+    if team not in (group_name(found.st_gid), str(found.st_gid)):
+        reasons.append("group %s, not %s" % (group_name(found.st_gid), team))
+    return reasons
+
+
+def file_reasons(wanted: Mapping[str, Any], path: Optional[str] = None) -> List[str]:
+    """Return how a file differs from what is wanted; empty if it does not.
+
+    Args:
+        wanted: `path`, `sha256`, `mode`, `owner`, `group`, as `p2p_digest.wanted_file` makes it.
+        path: where it is, if not at `wanted["path"]`.
+    """
+    where = path or wanted["path"]
+    try:
+        found = os.lstat(where)
+        if not stat.S_ISREG(found.st_mode):
+            return ["not a regular file"]
+        reasons = [] if sha256_file(where) == wanted["sha256"] else ["content differs"]
+    except FileNotFoundError:
+        return ["missing"]
+    except OSError as error:
+        return ["cannot be read: %s" % (error.strerror or error)]
+    return reasons + _ownership_reasons(wanted, found)
+
+
+def directory_reasons(wanted: Mapping[str, Any]) -> List[str]:
+    """Return how a directory differs from what is wanted (`path`, `mode`, `owner`, `group`)."""
+    try:
+        found = os.lstat(wanted["path"])
+    except FileNotFoundError:
+        return ["missing"]
+    except OSError as error:
+        return ["cannot be read: %s" % (error.strerror or error)]
+    if not stat.S_ISDIR(found.st_mode):
+        return ["not a directory"]
+    return _ownership_reasons(wanted, found)
+
+
+def check_writable(wanted: Mapping[str, Any], path: Optional[str] = None) -> None:
+    """Refuse a file that cannot be written, before anything is.
+
+    Raises:
+        ValueError: naming the path and the remedy.
+    """
+    where = path or wanted["path"]
+    if not os.path.isabs(where):
+        raise ValueError("%s: the path of a managed file must be absolute" % where)
+    if os.path.isdir(where) and not os.path.islink(where):
+        raise ValueError("%s is a directory where a file belongs: move it away" % where)
+    try:
+        owner_ids(wanted["owner"], wanted["group"])
+    except ValueError as error:
+        raise ValueError("%s: %s" % (where, error))
+
+
+def write_file(path: str, content: bytes, wanted: Mapping[str, Any]) -> None:
+    """Put a file in place in one step, with its mode and owner; readers see the old one or the new one.
+
+    Raises:
+        ValueError: if the owner does not exist.
+        OSError: if it cannot be written.
+    """
+    uid, gid = owner_ids(wanted["owner"], wanted["group"])
+    parent = os.path.dirname(path)
+    os.makedirs(parent, mode=0o755, exist_ok=True)
+    handle, fresh = tempfile.mkstemp(prefix=".p2p-", dir=parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            if (uid, gid) != (os.geteuid(), os.getegid()):
+                os.fchown(stream.fileno(), uid, gid)
+            os.fchmod(stream.fileno(), int(wanted["mode"], 8))
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(fresh, path)
+    except BaseException:
+        os.unlink(fresh)
+        raise
+
+
+def make_directory(wanted: Mapping[str, Any]) -> None:
+    """Make a directory what is wanted.
+
+    Raises:
+        ValueError: if the owner does not exist, or something else is there.
+        OSError: if it cannot be made.
+    """
+    path = wanted["path"]
+    uid, gid = owner_ids(wanted["owner"], wanted["group"])
+    if os.path.lexists(path) and (os.path.islink(path) or not os.path.isdir(path)):
+        raise ValueError("%s is not a directory: move it away" % path)
+    os.makedirs(path, mode=0o755, exist_ok=True)
+    found = os.lstat(path)
+    if (found.st_uid, found.st_gid) != (uid, gid):
+        os.chown(path, uid, gid)
+    os.chmod(path, int(wanted["mode"], 8))
+
+
+def _shown(path: str, secret: bool) -> str:
+    try:
+        if secret:
+            return "sha256:%s\n" % sha256_file(path)
+        if os.path.getsize(path) > DIFF_LIMIT:
+            return "(%d bytes) sha256:%s\n" % (os.path.getsize(path), sha256_file(path))
+        with open(path, "rb") as handle:
+            return handle.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def file_diff(wanted: Mapping[str, Any], content: Optional[str], secret: bool) -> Dict[str, str]:
+    """Return a file's diff for Ansible: text, or digests alone for a secret.
+
+    Args:
+        wanted: as for `file_reasons`.
+        content: the text that it will hold; None when it is to be removed.
+        secret: whether the content must not be seen.
+    """
+    path = wanted["path"]
+    after = "" if content is None else ("sha256:%s\n" % wanted["sha256"] if secret else content)
+    before = _shown(path, secret)
+    described = ownership(path)
+    if content is not None and described is not None:
+        wished = "%s %s:%s" % ((wanted["mode"],) + wanted_owner(wanted["owner"], wanted["group"]))
+        if described != wished:
+            before, after = "# %s\n%s" % (described, before), "# %s\n%s" % (wished, after)
+    return {"before": before, "after": after, "before_header": path, "after_header": path}
+
+
+def ownership(path: str) -> Optional[str]:
+    """Return a path's mode and owner as `0640 root:p2p`, or None if it is not there."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return "%04o %s:%s" % (stat.S_IMODE(found.st_mode), owner_name(found.st_uid), group_name(found.st_gid))

@@ -1,0 +1,169 @@
+"""The interpreters of a node: finding one for a release's virtual environment, and what it is."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+from .p2p_run import last_lines, run
+
+OLDEST = (3, 10)
+_FOLDERS = ("/usr/local/bin", "/usr/bin", "/opt/homebrew/bin")
+
+# What an interpreter says about itself: the marker variables, whether it can make environments, pip's wheel.
+_QUESTION = r"""
+import glob, json, os, platform, sys, sysconfig
+try:
+    import ensurepip
+    bundled = os.path.join(os.path.dirname(ensurepip.__file__), "_bundled")
+except ImportError:
+    bundled = None
+try:
+    import venv
+except ImportError:
+    venv = None
+wheels = []
+for folder in (sysconfig.get_config_var("WHEEL_PKG_DIR"), bundled, "/usr/share/python-wheels"):
+    if folder:
+        wheels += sorted(glob.glob(os.path.join(folder, "pip-*.whl")))
+info = sys.implementation.version
+print(json.dumps({
+    "executable": sys.executable,
+    "in_venv": sys.prefix != sys.base_prefix,
+    "venv": venv is not None and bundled is not None,
+    "pip_wheel": wheels[0] if wheels else None,
+    "markers": {
+        "implementation_name": sys.implementation.name,
+        "implementation_version": "%d.%d.%d" % (info.major, info.minor, info.micro),
+        "os_name": os.name,
+        "platform_machine": platform.machine(),
+        "platform_python_implementation": platform.python_implementation(),
+        "platform_release": platform.release(),
+        "platform_system": platform.system(),
+        "platform_version": platform.version(),
+        "python_full_version": platform.python_version(),
+        "python_version": ".".join(platform.python_version_tuple()[:2]),
+        "sys_platform": sys.platform,
+    },
+}))
+"""
+
+
+class PythonError(ValueError):
+    """No interpreter that a release can use."""
+
+
+class Interpreter(NamedTuple):
+    """A Python and what it says of itself."""
+
+    path: str
+    version: Tuple[int, ...]
+    can_venv: bool
+    in_venv: bool
+    pip_wheel: Optional[str]
+    markers: Dict[str, str]
+
+
+def ask(path: str, timeout: float = 20) -> Interpreter:
+    """Ask an interpreter what it is.
+
+    Raises:
+        PythonError: if it does not answer.
+    """
+    outcome = run([path, "-I", "-c", _QUESTION], timeout)
+    if outcome.code != 0:
+        raise PythonError("%s does not run: %s" % (path, last_lines(outcome.err, 2) or "no output"))
+    answer: Dict[str, Any] = json.loads(outcome.out)
+    version = tuple(int(part) for part in re.findall(r"\d+", answer["markers"]["python_full_version"])[:3])
+    return Interpreter(
+        path, version, bool(answer["venv"]), bool(answer["in_venv"]), answer["pip_wheel"], answer["markers"]
+    )
+
+
+def candidates() -> List[str]:
+    """Return the interpreters on this node, those whose name carries the newest version first.
+
+    Those in home directories are left out for root: a sandboxed service could not run them.
+    """
+    folders = [folder for folder in os.environ.get("PATH", "").split(":") if os.path.isabs(folder)]
+    folders += list(_FOLDERS) + sorted(glob.glob("/opt/*/bin"))
+    found: Dict[str, Tuple[int, str]] = {}
+    for folder in folders:
+        if os.geteuid() == 0 and folder.startswith(("/root/", "/home/")):
+            continue
+        for path in glob.glob(os.path.join(folder, "python3*")):
+            match = re.fullmatch(r"python3(?:\.(\d+))?", os.path.basename(path))
+            if not match or not os.access(path, os.X_OK):
+                continue
+            real = os.path.realpath(path)
+            minor = re.search(r"python3\.(\d+)$", real)
+            rank = int(match.group(1) or (minor.group(1) if minor else 0))
+            if real not in found or found[real][0] < rank:
+                found[real] = (rank, path)
+    return [path for rank, path in sorted(found.values(), key=lambda item: (-item[0], item[1]))]
+
+
+def venv_package(version: Tuple[int, ...], system: bool) -> str:
+    """Return the name of the distribution's package that brings `venv` and `ensurepip`."""
+    return "python3-venv" if system else "python%d.%d-venv" % version[:2]
+
+
+def _refusal(interpreter: Interpreter) -> str:
+    package = venv_package(interpreter.version, interpreter.path in ("/usr/bin/python3", "/bin/python3"))
+    number = ".".join(str(part) for part in interpreter.version)
+    if os.path.exists("/etc/debian_version"):
+        remedy = "install the package %s (or python%d.%d-venv)" % ((package,) + interpreter.version[:2])
+    else:
+        remedy = "install the package of your distribution that brings the modules venv and ensurepip"
+    return "%s (Python %s) cannot make virtual environments, it lacks venv or ensurepip: %s" % (
+        interpreter.path,
+        number,
+        remedy,
+    )
+
+
+def choose(wish: Optional[str] = None, timeout: float = 20) -> Interpreter:
+    """Return the interpreter to make environments with.
+
+    Args:
+        wish: a path to take instead of the newest one found.
+        timeout: seconds for each interpreter to answer.
+
+    Raises:
+        PythonError: if there is none that is new enough and can make environments; it names the remedy.
+    """
+    oldest = ".".join(str(part) for part in OLDEST)
+    if wish:
+        interpreter = ask(wish, timeout)
+        if interpreter.version < OLDEST:
+            raise PythonError(
+                "%s is Python %d.%d; %s or newer is needed" % ((wish,) + interpreter.version[:2] + (oldest,))
+            )
+        if not interpreter.can_venv or not interpreter.pip_wheel:
+            raise PythonError(_refusal(interpreter))
+        return interpreter
+    refused: List[str] = []
+    seen: List[str] = []
+    for path in candidates():
+        try:
+            interpreter = ask(path, timeout)
+        except PythonError as error:
+            seen.append(str(error))
+            continue
+        if interpreter.in_venv:
+            continue
+        if interpreter.version < OLDEST:
+            seen.append("%s is %d.%d" % ((path,) + interpreter.version[:2]))
+        elif not interpreter.can_venv or not interpreter.pip_wheel:
+            refused.append(_refusal(interpreter))
+        else:
+            return interpreter
+    if refused:
+        raise PythonError(refused[0])
+    found = "; ".join(seen) if seen else "none at all"
+    raise PythonError(
+        "no Python %s or newer found (%s): install one, or name one with `python`" % (oldest, found)
+    )

@@ -1,0 +1,205 @@
+"""The releases on a node: where they lie, which is current, and how one differs from what is wanted.
+
+    <root>/releases/<name>/{venv,manifest.json,...}     a second build of the same name lies in <name>~2, and so on
+    <root>/current  -> releases/...                     what the services run from
+    <root>/previous -> releases/...                     what they ran from before
+
+A release without a manifest is unfinished: the manifest is written last. An environment cannot be moved, so that
+a release is built where it stays, beside the one that runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+
+from .p2p_files import file_reasons
+from .p2p_python import PythonError, ask
+from .p2p_requirements import normal_name, packages_for
+from .p2p_venv import check_interpreter, check_packages, script_digests, site_packages
+
+MANIFEST = "manifest.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]*")
+
+
+class Drift(NamedTuple):
+    """One thing that is not as wanted."""
+
+    part: str
+    name: str
+    why: str
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that is no plain directory name.
+
+    Raises:
+        ValueError: naming it.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError("release name %r: letters, digits, '.', '+', '_' and '-' only" % name)
+
+
+def releases_folder(root: str) -> str:
+    """Return the folder that holds a root's releases."""
+    return os.path.join(root, "releases")
+
+
+def read_manifest(path: str) -> Optional[Dict[str, Any]]:
+    """Return a release's manifest, or None if the release is unfinished or the manifest is not readable."""
+    try:
+        with open(os.path.join(path, MANIFEST), encoding="utf-8") as handle:
+            manifest = json.load(handle)
+    except (OSError, ValueError):
+        return None
+    return manifest if isinstance(manifest, dict) and "name" in manifest else None
+
+
+def link_target(root: str, link: str) -> Optional[str]:
+    """Return the folder of the release that `current` or `previous` points to, or None."""
+    try:
+        target = os.readlink(os.path.join(root, link))
+    except OSError:
+        return None
+    path = os.path.normpath(os.path.join(root, target))
+    return path if os.path.isdir(path) else None
+
+
+def all_folders(root: str) -> List[str]:
+    """Return the folders of all releases, unfinished ones too, sorted by name."""
+    try:
+        with os.scandir(releases_folder(root)) as entries:
+            return sorted(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return []
+
+
+def complete(root: str) -> List[str]:
+    """Return the folders of finished releases, the newest first."""
+    dated = []
+    for path in all_folders(root):
+        manifest = read_manifest(path)
+        if manifest:
+            dated.append((float(manifest.get("created_at", 0)), path))
+    return [path for created, path in sorted(dated, reverse=True)]
+
+
+def find(root: str, name: str) -> Optional[str]:
+    """Return the folder of the finished release of a name: the current one if it has that name, else the newest."""
+    current = link_target(root, "current")
+    folders = ([current] if current else []) + complete(root)
+    for path in folders:
+        manifest = read_manifest(path)
+        if manifest and manifest["name"] == name:
+            return path
+    return None
+
+
+def free_folder(root: str, name: str) -> str:
+    """Return the folder that a new build of a release takes."""
+    first = os.path.join(releases_folder(root), name)
+    path, number = first, 1
+    while os.path.lexists(path):
+        number += 1
+        path = "%s~%d" % (first, number)
+    return path
+
+
+def wanted_packages(wanted: Mapping[str, Any], markers: Mapping[str, str]) -> Dict[str, str]:
+    """Return name -> version of all that a release's environment should hold.
+
+    Args:
+        wanted: as `p2p_digest.release_wanted` makes it.
+        markers: the marker variables of the environment's Python.
+
+    Raises:
+        MarkerError: if the lock is not understood.
+    """
+    packages = packages_for(wanted["requirements"], markers)
+    wheel = wanted.get("wheel")
+    if wheel:
+        name, version = wheel["filename"].split("-")[:2]
+        packages[normal_name(name)] = version
+    return packages
+
+
+def _venv_drift(path: str, wanted: Mapping[str, Any], manifest: Mapping[str, Any]) -> List[Drift]:
+    if not wanted.get("requirements") and not wanted.get("wheel"):
+        return []
+    venv = os.path.join(path, "venv")
+    broken = check_interpreter(venv)
+    if broken:
+        return [Drift("venv", "python", broken)]
+    if site_packages(venv) is None:
+        return [Drift("venv", "site-packages", "missing")]
+    markers = manifest.get("markers")
+    if not isinstance(markers, dict):
+        return [Drift("release", manifest["name"], "its manifest does not say which Python it was built for")]
+    packages = wanted_packages(wanted, {str(key): str(value) for key, value in markers.items()})
+    problems = check_packages(venv, packages, manifest.get("records") or {})
+    drift = [
+        Drift("package" if item.package else "venv", item.package or "file", item.why) for item in problems
+    ]
+    if not drift and manifest.get("scripts") != script_digests(venv):
+        drift.append(Drift("venv", "bin", "pyvenv.cfg or what lies in venv/bin differs from what was built"))
+    return drift
+
+
+def release_drift(path: str, wanted: Mapping[str, Any]) -> List[Drift]:
+    """Return how a finished release differs from what is wanted, file by file; empty if it does not.
+
+    Args:
+        path: the release's folder.
+        wanted: as `p2p_digest.release_wanted` makes it.
+
+    Raises:
+        MarkerError: if the wanted lock is not understood.
+    """
+    manifest = read_manifest(path)
+    if manifest is None:
+        return [Drift("release", wanted["name"], "unfinished or without a manifest")]
+    drift = []
+    for key, what in (("lock_sha256", "lock"), ("wheel", "wheel")):
+        if manifest.get(key) != wanted[key]:
+            drift.append(Drift("release", wanted["name"], "built from another %s" % what))
+    if wanted.get("python") and manifest.get("python") != wanted["python"]:
+        drift.append(
+            Drift("venv", "python", "built with %s, not %s" % (manifest.get("python"), wanted["python"]))
+        )
+    drift += _venv_drift(path, wanted, manifest)
+    return drift + file_drift(path, wanted)
+
+
+def file_drift(path: str, wanted: Mapping[str, Any]) -> List[Drift]:
+    """Return how a release's managed files differ from what is wanted."""
+    drift = []
+    for item in wanted["files"]:
+        reasons = file_reasons(item, os.path.join(path, item["path"]))
+        if reasons:
+            drift.append(Drift("file", os.path.join(path, item["path"]), ", ".join(reasons)))
+    return drift
+
+
+def root_drift(wanted: Mapping[str, Any]) -> List[Drift]:
+    """Return how a node's releases differ from what is wanted, `current` included; empty if they do not."""
+    root, name = wanted["root"], wanted["name"]
+    path = find(root, name)
+    if path is None:
+        return [Drift("release", name, "not there")]
+    drift = release_drift(path, wanted)
+    current = link_target(root, "current")
+    if current != path:
+        manifest = read_manifest(current) if current else None
+        running = manifest["name"] if manifest else "nothing"
+        drift.insert(0, Drift("release", name, "not current: %s is" % running))
+    return drift
+
+
+def describe_python(path: str) -> Optional[Dict[str, str]]:
+    """Return the marker variables of a release's Python as it answers now, or None if it does not run."""
+    try:
+        return ask(os.path.join(path, "venv", "bin", "python")).markers
+    except PythonError:
+        return None

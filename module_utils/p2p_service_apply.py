@@ -1,0 +1,253 @@
+"""What p2p_service does: the differences found, and each of them mended."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Any, Dict, List, Mapping
+
+from .p2p_digest import config_digest, render_unit, service_wanted
+from .p2p_files import (
+    check_writable,
+    file_diff,
+    make_directory,
+    owner_ids,
+    wanted_owner,
+    write_file,
+    ownership,
+)
+from .p2p_releases import Drift
+from .p2p_services import definition_wanted, manager_for, names_asked, service_drift
+from .p2p_systemd import RUNNING_STATES, ServiceError, UnitState, process_environment, process_folder
+
+_PHRASES = {
+    "masked": "stop, disable and mask %s",
+    "directory": "make the directory %s",
+    "file": "write %s",
+    "unit": "write %s",
+    "reload": "reload the definition of %s",
+    "restart": "restart %s",
+}
+
+
+class Request:
+    """One call of the module."""
+
+    def __init__(self, params: Mapping[str, Any], check_mode: bool) -> None:
+        self.params, self.check_mode = params, check_mode
+        self.name = str(params["name"])
+        if "/" in self.name or self.name.endswith(".service"):
+            raise ServiceError("name %r: the unit's name without .service" % self.name)
+        self.wanted = service_wanted(params)
+        self.manager = manager_for(params.get("manager") or "auto")
+        self.wait = float(params.get("wait_seconds") or 60)
+        unit, files = params.get("unit"), params.get("files") or []
+        self.unit_text = render_unit(unit, config_digest(unit, files)) if unit else ""
+        self.contents = {str(item["path"]): item.get("content") or "" for item in files}
+        self.secrets = {str(item["path"]) for item in files if item.get("secret")}
+        self.done: List[str] = []
+
+    def apply(self) -> Dict[str, Any]:
+        """Find the differences and, unless in check mode, mend them.
+
+        Returns:
+            The module's answer.
+
+        Raises:
+            ServiceError: if the service manager refuses, or the service does not come up.
+            ValueError: if a file cannot be written as asked.
+        """
+        if self.wanted["state"] == "absent":
+            return self._remove()
+        states = self.manager.states(names_asked(self.wanted))
+        drift = service_drift(self.wanted, self.manager, states)
+        if not self.wanted["unit_sha256"] and states[self.name].load == "not-found" and not self.check_mode:
+            raise ServiceError(
+                "%s is not there, and no `unit` was given to make it" % self.manager.unit(self.name)
+            )
+        answer: Dict[str, Any] = {
+            "changed": bool(drift),
+            "actions": [self._phrase(item) for item in drift],
+            "reasons": [dict(item._asdict()) for item in drift],
+            "restarted": any(item.part == "restart" for item in drift),
+            "config_digest": self.wanted["config_digest"],
+            "diff": self._diffs(drift, states[self.name]) if drift else [],
+        }
+        if drift and not self.check_mode:
+            self._refuse()
+            self._mend(drift)
+        return answer
+
+    def _phrase(self, item: Drift) -> str:
+        if item.part == "enabled":
+            return ("enable %s" if self.wanted["enabled"] else "disable %s") % item.name
+        if item.part == "state":
+            return ("stop %s" if self.wanted["state"] == "stopped" else "start %s") % item.name
+        if item.part in ("file", "unit", "directory") and item.why.startswith(("mode", "owner", "group")):
+            return "mend mode or owner of %s" % item.name
+        return _PHRASES[item.part] % item.name
+
+    def _refuse(self) -> None:
+        for item in self.wanted["files"]:
+            check_writable(item)
+        for item in self.wanted["directories"]:
+            try:
+                owner_ids(item["owner"], item["group"])
+            except ValueError as error:
+                raise ValueError("%s: %s" % (item["path"], error))
+
+    # -- telling ------------------------------------------------------------------------------------
+
+    def _diffs(self, drift: List[Drift], state: UnitState) -> List[Dict[str, str]]:
+        changed = {item.name for item in drift if item.part in ("file", "unit", "directory")}
+        diffs = []
+        for item in self.wanted["directories"]:
+            if item["path"] in changed:
+                wished = "%s %s:%s" % ((item["mode"],) + wanted_owner(item["owner"], item["group"]))
+                diffs.append(
+                    _diff(item["path"] + "/", "%s\n" % (ownership(item["path"]) or "absent"), wished + "\n")
+                )
+        for item in self.wanted["files"]:
+            if item["path"] in changed:
+                diffs.append(file_diff(item, self.contents[item["path"]], item["path"] in self.secrets))
+        definition = definition_wanted(self.wanted, self.manager)
+        if definition and definition["path"] in changed:
+            diffs.append(file_diff(definition, self.unit_text, secret=False))
+        before, after = self._state_text(drift, state)
+        if before != after:
+            diffs.append(_diff(self.manager.unit(self.name), before, after))
+        return diffs
+
+    def _state_text(self, drift: List[Drift], state: UnitState) -> "tuple[str, str]":
+        environment = process_environment(state.pid) if state.pid else None
+        digest = (environment or {}).get("P2P_CONFIG_DIGEST") or "none"
+        folder = (process_folder(state.pid) if state.pid else None) or "none"
+        parts = {item.part for item in drift}
+        before = {
+            "enabled": state.enabled or "no",
+            "state": state.active or "absent",
+            "configuration": digest[:12],
+            "runs from": folder,
+        }
+        after = dict(before)
+        if "enabled" in parts:
+            after["enabled"] = "enabled" if self.wanted["enabled"] else "disabled"
+        if parts & {"state", "restart"}:
+            stopped = self.wanted["state"] == "stopped"
+            after["state"] = (
+                "inactive" if stopped else ("active (restarted)" if "restart" in parts else "active")
+            )
+            after["configuration"] = "none" if stopped else (self.wanted["config_digest"] or "none")[:12]
+            current = self.wanted["current"]
+            if stopped:
+                after["runs from"] = "none"
+            elif current:
+                after["runs from"] = os.path.realpath(current)
+        if not self.wanted["current"]:
+            before.pop("runs from")
+            after.pop("runs from")
+        masked = [item for item in drift if item.part == "masked"]
+        lines = [
+            ["%s: %s" % (item.name, item.why) for item in masked],
+            ["%s: masked" % item.name for item in masked],
+        ]
+        texts = []
+        for extra, values in zip(lines, (before, after)):
+            texts.append(
+                "".join("%s\n" % line for line in extra + ["%s: %s" % pair for pair in values.items()])
+            )
+        return texts[0], texts[1]
+
+    # -- doing --------------------------------------------------------------------------------------
+
+    def _mend(self, drift: List[Drift]) -> None:
+        names = {
+            part: [item.name for item in drift if item.part == part] for part in {item.part for item in drift}
+        }
+        for unit in names.get("masked", []):
+            self.manager.mask(unit.rsplit(".", 1)[0], self.wait)
+        for item in self.wanted["directories"]:
+            if item["path"] in names.get("directory", []):
+                make_directory(item)
+        for item in self.wanted["files"]:
+            if item["path"] in names.get("file", []):
+                write_file(item["path"], self.contents[item["path"]].encode("utf-8"), item)
+        definition = definition_wanted(self.wanted, self.manager)
+        if definition and "unit" in names:
+            write_file(definition["path"], self.unit_text.encode("utf-8"), definition)
+        if "unit" in names or "reload" in names:
+            self.manager.reload()
+        if "enabled" in names:
+            self.manager.enable(self.name, bool(self.wanted["enabled"]))
+        if "state" in names and self.wanted["state"] == "stopped":
+            self.manager.stop(self.name, self.wait)
+        elif "state" in names or "restart" in names:
+            settle = float(self.params.get("settle_seconds") or 0)
+            # One that crashes again and again counts as running to systemd: it is stopped first.
+            self.manager.bring_up(self.name, True, self.wait, settle)
+
+    # -- removing -----------------------------------------------------------------------------------
+
+    def _remove(self) -> Dict[str, Any]:
+        states = self.manager.states(names_asked(self.wanted))
+        state, unit = states[self.name], self.manager.unit(self.name)
+        path = self.manager.definition_path(self.name)
+        actions: List[str] = []
+        if state.active in RUNNING_STATES:
+            actions.append("stop %s" % unit)
+        if state.enabled in ("enabled", "enabled-runtime"):
+            actions.append("disable %s" % unit)
+        files = [item["path"] for item in self.wanted["files"] if os.path.lexists(item["path"])]
+        paths = ([path] if os.path.lexists(path) else []) + files
+        folders = self._removable(files)
+        masked = [name for name in self.wanted["masked_units"] if states[name].load == "masked"]
+        actions += ["remove %s" % item for item in paths + folders]
+        actions += ["unmask %s" % self.manager.unit(name) for name in masked]
+        before = "".join("%s\n" % line for line in actions)
+        if actions and not self.check_mode:
+            self._do_remove(state, paths, folders, masked)
+        return {
+            "changed": bool(actions),
+            "actions": actions,
+            "reasons": [],
+            "restarted": False,
+            "config_digest": None,
+            "diff": [_diff(unit, before, "")] if actions else [],
+        }
+
+    def _removable(self, files: List[str]) -> List[str]:
+        """The directories that go: those that are empty by then, or all of them with `purge`."""
+        gone = set(files)
+        folders: List[str] = []
+        for item in sorted(self.wanted["directories"], key=lambda entry: entry["path"], reverse=True):
+            folder = item["path"].rstrip("/")
+            if not os.path.isdir(folder) or os.path.islink(folder):
+                continue
+            if len([part for part in folder.split("/") if part]) < 2:
+                continue  # never /etc, /var, /opt
+            left = [name for name in os.listdir(folder) if os.path.join(folder, name) not in gone]
+            if self.params.get("purge") or not left:
+                folders.append(folder)
+                gone.add(folder)
+        return folders
+
+    def _do_remove(self, state: UnitState, paths: List[str], folders: List[str], masked: List[str]) -> None:
+        if state.active in RUNNING_STATES:
+            self.manager.stop(self.name, self.wait)
+        if state.enabled in ("enabled", "enabled-runtime"):
+            self.manager.enable(self.name, False)
+        for path in paths:
+            os.unlink(path)
+        drop_ins = self.manager.definition_path(self.name) + ".d"
+        if os.path.isdir(drop_ins):
+            shutil.rmtree(drop_ins)
+        for folder in folders:
+            shutil.rmtree(folder)
+        self.manager.reload()
+        self.manager.forget_failure(self.name)
+        for name in masked:
+            self.manager.unmask(name)
+
+
+def _diff(header: str, before: str, after: str) -> Dict[str, str]:
+    return {"before": before, "after": after, "before_header": header, "after_header": header}

@@ -1,0 +1,133 @@
+"""How a service differs from what is wanted: the one answer that both the probe and the module act on."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, List, Mapping, Optional
+
+from .p2p_files import directory_reasons, file_reasons
+from .p2p_releases import Drift
+from .p2p_systemd import RUNNING_STATES, ServiceError, Systemd, UnitState, process_environment, process_folder
+
+DIGEST_VARIABLE = "P2P_CONFIG_DIGEST"
+
+
+def manager_for(wish: str, timeout: float = 30) -> Systemd:
+    """Return the service manager of this node.
+
+    Args:
+        wish: `auto` or a manager's name.
+        timeout: seconds that each question to it may take.
+
+    Raises:
+        ServiceError: if there is none that this knows.
+    """
+    if wish not in ("auto", "systemd"):
+        raise ServiceError("manager %r is not known: auto or systemd" % wish)
+    if not Systemd.here():
+        raise ServiceError("systemd does not run this node (/run/systemd/system is not there)")
+    return Systemd(timeout)
+
+
+def definition_wanted(wanted: Mapping[str, Any], manager: Systemd) -> Optional[Dict[str, Any]]:
+    """Return a service's definition as a managed file, or None if only its state is managed."""
+    if not wanted.get("unit_sha256"):
+        return None
+    return {
+        "path": manager.definition_path(wanted["name"]),
+        "sha256": wanted["unit_sha256"],
+        "mode": "0644",
+        "owner": None,
+        "group": None,
+    }
+
+
+def stale_reasons(wanted: Mapping[str, Any], pid: int) -> List[str]:
+    """Return why a running process is not what a restart would give: another configuration, another release."""
+    reasons = []
+    environment = process_environment(pid)
+    if wanted.get("config_digest") and environment is not None:
+        found = environment.get(DIGEST_VARIABLE)
+        if found != wanted["config_digest"]:
+            reasons.append("runs with an older configuration")
+    folder = process_folder(pid)
+    if wanted.get("current") and folder is not None:
+        target = os.path.realpath(wanted["current"])
+        if folder != target:
+            reasons.append("runs from %s, not %s" % (folder, target))
+    return reasons
+
+
+def file_drift(wanted: Mapping[str, Any], manager: Systemd) -> List[Drift]:
+    """Return how the definition, the files and the directories of a service differ."""
+    drift = []
+    for item in wanted["directories"]:
+        reasons = directory_reasons(item)
+        if reasons:
+            drift.append(Drift("directory", item["path"], ", ".join(reasons)))
+    for item in wanted["files"]:
+        reasons = file_reasons(item)
+        if reasons:
+            drift.append(Drift("file", item["path"], ", ".join(reasons)))
+    definition = definition_wanted(wanted, manager)
+    reasons = file_reasons(definition) if definition else []
+    if definition and reasons:
+        drift.append(Drift("unit", definition["path"], ", ".join(reasons)))
+    return drift
+
+
+def _state_drift(wanted: Mapping[str, Any], state: UnitState, unit: str, rewritten: bool) -> List[Drift]:
+    running = state.active in RUNNING_STATES and state.sub != "auto-restart"
+    if wanted["state"] == "stopped":
+        return (
+            [Drift("state", unit, "%s, not stopped" % state.active)] if state.active in RUNNING_STATES else []
+        )
+    if wanted["state"] == "restarted":
+        return [Drift("restart", unit, "a restart was asked for")]
+    if not running:
+        if state.sub == "auto-restart":
+            return [Drift("state", unit, "crashes again and again (%d restarts)" % state.restarts)]
+        return [Drift("state", unit, "%s, not running" % (state.active or "unknown"))]
+    reasons = stale_reasons(wanted, state.pid) if state.pid else []
+    if rewritten:
+        reasons.append("what it reads has changed")
+    return [Drift("restart", unit, ", ".join(reasons))] if reasons else []
+
+
+def service_drift(
+    wanted: Mapping[str, Any], manager: Systemd, states: Mapping[str, UnitState]
+) -> List[Drift]:
+    """Return how a service differs from what is wanted, in the order in which it is mended.
+
+    Args:
+        wanted: as `p2p_digest.service_wanted` makes it, its state `started`, `stopped` or `restarted`.
+        manager: the node's service manager.
+        states: the states of the service and of `masked_units`.
+    """
+    unit = manager.unit(wanted["name"])
+    state = states[wanted["name"]]
+    drift = []
+    for name in wanted["masked_units"]:
+        if states[name].load != "masked" or states[name].active in RUNNING_STATES:
+            drift.append(
+                Drift("masked", manager.unit(name), "%s, not masked" % (states[name].active or "there"))
+            )
+    files = file_drift(wanted, manager)
+    drift += files
+    if state.stale and not any(item.part == "unit" for item in files):
+        drift.append(Drift("reload", unit, "its definition on disk is newer than the loaded one"))
+    if wanted["enabled"] is True and state.enabled != "enabled":
+        drift.append(Drift("enabled", unit, "%s, not enabled" % (state.enabled or "unknown")))
+    if wanted["enabled"] is False and state.enabled not in ("", "disabled", "static", "masked"):
+        drift.append(Drift("enabled", unit, "%s, not disabled" % state.enabled))
+    rewritten = any(
+        item.part in ("file", "unit")
+        and ("content differs" in item.why or item.why in ("missing", "not a regular file"))
+        for item in files
+    )
+    return drift + _state_drift(wanted, state, unit, rewritten)
+
+
+def names_asked(wanted: Mapping[str, Any]) -> List[str]:
+    """Return the units whose states `service_drift` needs."""
+    return [wanted["name"]] + [name for name in wanted["masked_units"] if name != wanted["name"]]
