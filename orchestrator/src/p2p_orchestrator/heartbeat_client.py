@@ -1,0 +1,117 @@
+"""Sends this node's heartbeats to every voter and takes in their answers."""
+
+import asyncio
+import json
+import random
+import ssl
+from collections.abc import Callable
+from http import HTTPStatus
+
+import aiohttp
+
+from p2p_orchestrator import log
+from p2p_orchestrator.beliefs import Answer, parse
+from p2p_orchestrator.clock import boottime
+from p2p_orchestrator.node import Node
+
+INTERVAL = 5.0
+TIMEOUT = 4.0
+MAX_ANSWER = 262_144
+
+
+class HeartbeatClient:
+    """The sender of one node.
+
+    Args:
+        node: What to tell, and where the answers go.
+        tls: Gives the context for the next connection, None for plain heartbeats.
+        server_name: Gives the name that a voter's certificate must carry.
+    """
+
+    def __init__(
+        self, node: Node, tls: Callable[[], ssl.SSLContext | None], server_name: Callable[[str], str]
+    ) -> None:
+        self._node = node
+        self._tls = tls
+        self._server_name = server_name
+        self._failing: dict[str, str] = {}
+        config = node.config
+        names = config.voters or tuple(f"{seed.host}:{seed.port}" for seed in config.seeds)
+        scheme = "https" if config.tls else "http"
+        self._targets = [
+            (name, seed.heartbeat_url(scheme, config.heartbeat_port))
+            for name, seed in zip(names, config.seeds, strict=True)
+            if name != config.node_id
+        ]
+
+    async def run(self) -> None:
+        """Send for ever: at once, then at a random phase, which spreads a fleet that starts together."""
+        if not self._targets:
+            return
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=4 * INTERVAL)
+        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+            await self._beat(session)
+            due = boottime() + random.uniform(0, INTERVAL)  # noqa: S311  # a phase, no secret
+            while True:
+                await asyncio.sleep(max(0.0, due - boottime()))
+                # After a freeze the next one is due now, not all those that were missed.
+                due = max(due + INTERVAL, boottime())
+                await self._beat(session)
+
+    async def _beat(self, session: aiohttp.ClientSession) -> None:
+        node, now = self._node, boottime()
+        message = {
+            "cluster": node.config.cluster,
+            "incarnation": node.incarnation,
+            "info": node.info(now),
+        }
+        plain = json.dumps(message).encode()
+        voters = plain
+        if node.config.voter:
+            voters = json.dumps({**message, "heard": node.members.report(now)}).encode()
+        await asyncio.gather(*(self._send(session, name, url, voters) for name, url in self._targets))
+
+    async def _send(self, session: aiohttp.ClientSession, name: str, url: str, body: bytes) -> None:
+        node, sent = self._node, boottime()
+        tls = self._tls()
+        address = f"{url}/v1/heartbeat/{node.config.node_id}"
+        try:
+            async with session.post(
+                address,
+                data=body,
+                ssl=tls if tls is not None else True,
+                server_hostname=self._server_name(name) if tls is not None else None,
+            ) as response:
+                answer, conflict = await self._read(response, name, sent)
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
+            node.heartbeats["failed"] += 1
+            self._note(name, url, str(error) or type(error).__name__)
+            return
+        node.heartbeats["answered"] += 1
+        node.conflicting = conflict
+        node.believe(answer)
+        self._note(name, url, "")
+
+    async def _read(self, response: aiohttp.ClientResponse, name: str, sent: float) -> tuple[Answer, bool]:
+        """Return a voter's answer and whether our name is used twice, or raise ValueError."""
+        data = bytearray()
+        async for chunk in response.content.iter_any():
+            data += chunk
+            if len(data) > MAX_ANSWER:
+                raise ValueError(f"its answer is longer than {MAX_ANSWER} bytes")
+        if response.status != HTTPStatus.OK:
+            raise ValueError(f"it answered {response.status}: {data[:200].decode(errors='replace')}")
+        reply = json.loads(data)
+        answer = parse(reply, sent)
+        if self._node.config.voters and answer.voter != name:
+            raise ValueError(f"it calls itself {answer.voter}")
+        return answer, reply.get("conflict") is True
+
+    def _note(self, name: str, url: str, error: str) -> None:
+        before = self._failing.get(name, "")
+        self._failing[name] = error
+        if error and not before:
+            log.event("voter_unreachable", "warning", voter=name, url=url, reason=error)
+        elif before and not error:
+            log.event("voter_answers", voter=name, url=url)
