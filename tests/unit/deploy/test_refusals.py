@@ -1,0 +1,94 @@
+"""Bad input to `deploy.yml`: one clear error, a non-zero exit, and no node is asked anything."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[3]
+
+FLEET = """\
+hosts:
+  vast-1: &host {ssh_host: 127.0.0.2, ssh_user: root, role: selfplay, status: ready, p2p_enabled: true}
+  nebius-1: {<<: *host, ssh_host: 127.0.0.3}
+  nebius-2: {<<: *host, ssh_host: 127.0.0.4, status: offline}
+p2p_voters: [nebius-1]
+"""
+
+
+def deploy(inventory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run deploy.yml as a user does; whatever it would ask a node over SSH fails, and shows in the output."""
+    environment = {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_SSH_EXECUTABLE": "/bin/false",
+    }
+    return subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), "-i", inventory, "deploy.yml", *arguments],
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def refusal(result: subprocess.CompletedProcess[str]) -> str:
+    """Return all that a refused run printed, on one line; assert that it ended before any node was asked."""
+    output = result.stdout + result.stderr
+    assert result.returncode != 0, output
+    assert "UNREACHABLE" not in output, output
+    return " ".join(output.split())
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Path:
+    """Write a small fleet file."""
+    path = tmp_path / "distributed_hosts.yaml"
+    path.write_text(FLEET)
+    return path
+
+
+def test_the_example_fleet_is_refused() -> None:
+    message = refusal(deploy(PROJECT / "inventory/distributed_hosts.yaml"))
+    assert "reserved for documentation" in message
+    assert "ansible-playbook -i ~/ringrift/ai-service/config/distributed_hosts.yaml deploy.yml" in message
+
+
+def test_a_missing_fleet_file_is_named(tmp_path: Path) -> None:
+    message = refusal(deploy(tmp_path / "missing_distributed_hosts.yaml"))
+    assert "missing_distributed_hosts.yaml" in message
+
+
+def test_an_unknown_voter_is_named_with_its_line(fleet: Path) -> None:
+    fleet.write_text(FLEET.replace("[nebius-1]", "[nebius-9]"))
+    message = refusal(deploy(fleet))
+    assert "nebius-9" in message
+    assert "distributed_hosts.yaml:5" in message or "line 5" in message
+
+
+def test_a_fleet_without_voters_is_refused(fleet: Path) -> None:
+    fleet.write_text(FLEET.replace("p2p_voters: [nebius-1]\n", ""))
+    assert "names no p2p_voters" in refusal(deploy(fleet))
+
+
+def test_a_limit_that_matches_nothing_is_refused(fleet: Path) -> None:
+    assert "--limit" in refusal(deploy(fleet, "--limit", "hetzner-*"))
+
+
+def test_a_limit_to_a_node_that_is_not_ready_is_refused(fleet: Path) -> None:
+    message = refusal(deploy(fleet, "--limit", "nebius-2"))
+    assert "nebius-2 holds no node of the group p2p" in message
+
+
+def test_a_voter_against_the_policy_is_refused(fleet: Path) -> None:
+    fleet.write_text(FLEET.replace("[nebius-1]", "[vast-1]").replace("&host {", "&host {nat_blocked: true, "))
+    message = refusal(deploy(fleet))
+    assert "vast-1" in message
+    assert "p2p_voter_policy=warn" in message
