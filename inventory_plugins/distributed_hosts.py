@@ -1,8 +1,8 @@
 """Ansible inventory from a fleet file, ``distributed_hosts.yaml``, as its users wrote it.
 
-The file is parsed once: libyaml gives a tree of nodes that know their line and column, plain values are built from it, and a
-position is looked up in the tree only when there is something to report. Everything is checked before the first host is
-added, so a refused file adds nothing.
+The file is parsed once: libyaml gives a tree of nodes that know their line and column, plain values are built
+from it, and a position is looked up in the tree only when there is something to report. Everything is checked
+before the first host is added, so a refused file adds nothing.
 """
 
 from __future__ import annotations
@@ -26,28 +26,33 @@ from ansible.plugins.inventory import BaseFileInventoryPlugin, Cacheable, Constr
 from ansible.plugins.loader import connection_loader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+    from ansible.inventory.data import InventoryData
+    from ansible.parsing.dataloader import DataLoader
 
 DOCUMENTATION = r"""
 name: distributed_hosts
 short_description: Hosts, groups and connection settings from a fleet file
 description:
-  - Reads a fleet file, C(distributed_hosts.yaml), as its users wrote it. The file maps host names to settings under C(hosts)
-    and lists the hosts that elect the leader under C(p2p_voters). Sections of other programs are ignored.
+  - Reads a fleet file, C(distributed_hosts.yaml), as its users wrote it. The file maps host names to settings
+    under C(hosts) and lists the hosts that elect the leader under C(p2p_voters). Sections of other programs
+    are ignored.
   - Every key of a host reaches the playbooks unchanged in the variable C(distributed_host).
-  - The whole file is checked before the first host is added. All its problems are reported in one go, each with file, line,
-    column and what to write instead; a refused file adds no host and the command fails.
-  - What a voter should not be (a container, behind NAT, not ready...) is a warning, unless O(voter_policy=enforce).
+  - The whole file is checked before the first host is added. All its problems are reported in one go, each
+    with file, line, column and what to write instead. A refused file adds no host.
+  - What a voter should not be (in a container, behind NAT, not ready and so on) is a warning, unless
+    O(voter_policy=enforce).
 extends_documentation_fragment:
   - constructed
   - inventory_cache
 notes:
-  - Enable it in C(ansible.cfg) without V(auto) and V(yaml) beside it, and set C(any_unparsed_is_failed), or those plugins
-    accept a fleet file that this one refuses.
-  - The variables C(p2p_voters), C(p2p_seeds), C(p2p_quorum), C(p2p_voter_warnings), C(p2p_documentation_addresses) and
-    C(p2p_fleet_file) are worked out from the whole file, so C(--limit) does not change them.
-  - Given one after another with C(-i), two fleets need a O(fleet_group) each.
-  - With O(cache=true) the checked file is kept under a digest of its text, so a changed file is always read anew.
+  - Enable it without V(auto) and V(yaml) beside it, and set C(any_unparsed_is_failed) in C(ansible.cfg).
+    Those plugins accept a fleet file that this one refuses.
+  - The variables C(p2p_voters), C(p2p_seeds), C(p2p_quorum), C(p2p_voter_warnings), C(p2p_fleet_file) and
+    C(p2p_documentation_addresses) are worked out from the whole file, so C(--limit) does not change them.
+  - Two fleets that are loaded together need a O(fleet_group) each.
+  - With O(cache=true) the checked file is kept under a digest of its text. A changed file is read anew.
 seealso:
   - name: The fleet file
     description: Its keys, the groups and variables made from them, and several fleets side by side.
@@ -55,25 +60,28 @@ seealso:
 options:
   plugin:
     description:
-      - Marks a small file named C(*.distributed_hosts.yml) as settings of this plugin that point at a fleet file.
+      - Marks a small file, C(*.distributed_hosts.yml), as settings of this plugin that lead to a fleet file.
       - A fleet file itself does not have it.
     type: str
     choices: [distributed_hosts]
   source:
     description:
-      - Path of the fleet file. V(~) is the home folder; a relative path starts at the file that holds this setting.
-      - Only read where C(plugin) is set; otherwise the inventory source is the fleet file itself.
+      - Path of the fleet file. V(~) is the home folder. A relative path starts at the folder of the file that
+        holds this setting.
+      - Only read where O(plugin) is set. Otherwise the inventory source is the fleet file itself.
     type: str
     env:
       - name: P2P_INVENTORY_SOURCE
   address:
     description:
       - Which address to connect to. A host that lacks it is connected to by the other one.
-      - Seeds are not affected, they are public addresses.
+      - Seeds are not affected. They are public addresses.
     type: str
     choices:
       ssh_host: The public address, or the provider's proxy.
-      tailscale_ip: The address in the tailnet, on port 22, and without C(ssh_proxy).
+      tailscale_ip: >-
+        The address in the tailnet, without a jump host. C(ssh_port) counts unless the host is NAT-blocked or
+        a container, since it is then a port that C(ssh_host) forwards.
     default: ssh_host
     env:
       - name: P2P_INVENTORY_ADDRESS
@@ -85,18 +93,18 @@ options:
     default: {}
   voter_policy:
     description:
-      - What to do about a voter that is a container, NAT-blocked, a relay, on a provider that takes machines away, not ready
-        or not enabled.
+      - What to do about a voter that is in a container, NAT-blocked, a relay, at a provider that takes
+        machines away, not ready, or not enabled.
     type: str
     choices:
-      warn: One line of warning each, and an entry in C(p2p_voter_warnings).
+      warn: A line of warning for each, and an entry in C(p2p_voter_warnings).
       enforce: The file is refused.
     default: warn
     env:
       - name: P2P_INVENTORY_VOTER_POLICY
   include_status:
     description:
-      - Further values of C(status), beside V(ready), whose hosts are deployed to, that is, are members of C(p2p).
+      - Further values of C(status), beside V(ready), whose hosts are deployed to (are members of C(p2p)).
     type: list
     elements: str
     default: []
@@ -113,7 +121,7 @@ options:
 """
 
 EXAMPLES = r"""
-# The fleet file itself, as the inventory:
+# A fleet file is an inventory as it is:
 #   ansible-inventory -i ~/ringrift/ai-service/config/distributed_hosts.yaml --graph
 hosts:
   nebius-backbone-1:
@@ -134,7 +142,7 @@ hosts:
 p2p_voters: [nebius-backbone-1]
 
 ---
-# staging.distributed_hosts.yml: a second fleet, over its tailnet, with groups of its own
+# staging.distributed_hosts.yml: settings that lead to a second fleet, reached over its tailnet
 plugin: distributed_hosts
 source: ~/staging/distributed_hosts.yaml
 fleet_group: staging
@@ -145,7 +153,7 @@ include_status: [needs_setup]
 groups:
   big_gpu: (distributed_host.gpu_vram_gb | default(0)) >= 80
 keyed_groups:
-  - key: distributed_host.region | default('')
+  - key: distributed_host.region
     prefix: region
 compose:
   ansible_python_interpreter: "'/opt/homebrew/bin/python3' if p2p_provider == 'local' else '/usr/bin/python3'"
@@ -155,7 +163,7 @@ DEFAULT_P2P_PORT = 8770
 DEFAULT_SSH_PORT = 22
 DEFAULT_RINGRIFT_PATH = "~/ringrift"
 PROVIDERS = ("vast", "runpod", "nebius", "vultr", "hetzner", "lambda", "aws")
-# Providers that take a machine away at will: their nodes come and go, so a quorum must not stand on them.
+# Their machines come and go at the provider's will, so a quorum must not stand on them.
 UNSTABLE_PROVIDERS = frozenset({"vast", "runpod"})
 FIXED_GROUPS = ("p2p", "voters", "non_voters", "coordinators", "containers", "nat_blocked", "ephemeral")
 RESERVED_GROUPS = frozenset({"all", "ungrouped", *FIXED_GROUPS})
@@ -168,11 +176,20 @@ TEMPLATE_MARKERS = ("{{", "{%", "{#")
 MAX_DEPTH = 20
 MIN_VOTERS = 3
 LAST_PORT = 65535
-CACHE_FORMAT = 1
+CACHE_FORMAT = 1  # raise it when a check is added, so that no file passes on the strength of an older one
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _ADDRESS = re.compile(r"[A-Za-z0-9_:.][A-Za-z0-9_.:%-]*")
-_SAFE_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_URL = re.compile(r"https?://[A-Za-z0-9_.\[\]:%-]+(/\S*)?")
+_USER = re.compile(r"[^\s@-][^\s@]*")
+_STRING_TAG = "tag:yaml.org,2002:str"
+_PLAIN_TAGS = {
+    yaml.ScalarNode: _STRING_TAG,
+    yaml.MappingNode: "tag:yaml.org,2002:map",
+    yaml.SequenceNode: "tag:yaml.org,2002:seq",
+}
+_MERGE_TAG = "tag:yaml.org,2002:merge"
+_YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TRUE = frozenset({"true", "yes", "on", "y", "1"})
 _FALSE = frozenset({"false", "no", "off", "n", "0", ""})
 _FLAGS = ("p2p_enabled", "nat_blocked", "force_relay_mode", "is_container", "is_ephemeral")
@@ -180,10 +197,10 @@ _PORTS = ("ssh_port", "p2p_port", "p2p_public_port", "socks5_port")
 _WORDS = ("ssh_user", "ssh_key", "ssh_proxy", "ringrift_path", "role", "status", "provider")
 
 Host = dict[str, Any]
-Place = tuple[Any, ...]
+Place = tuple[object, ...]
 
 
-def flag(value: Any) -> bool | None:
+def flag(value: object) -> bool | None:
     """Read a yes or no as people write it, quoted or not.
 
     Args:
@@ -198,33 +215,32 @@ def flag(value: Any) -> bool | None:
     return True if word in _TRUE else False if word in _FALSE else None
 
 
-def port_number(value: Any) -> int | None:
+def port_number(value: object) -> int | None:
     """Read a port, quoted or not; None where the value is no port from 1 to 65535."""
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         return None
-    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,5}", value):
         return None
     number = int(value)
     return number if 1 <= number <= LAST_PORT else None
 
 
-def address_problem(value: Any) -> str | None:
+def address_problem(value: object) -> str | None:
     """Say what keeps a value from being an IP address or a host name; None where nothing does."""
     if not isinstance(value, str):
         return f"{value!r} is no address; write it as text, in quotes"
-    if value and _ADDRESS.fullmatch(value) and (value.count(":") != 1):
+    if _ADDRESS.fullmatch(value) and value.count(":") != 1:
         return None
-    if not value.strip():
-        return "the address is empty; write an IP address or a host name, or remove the key"
-    if value.startswith("-"):
-        return f"{value!r} begins like an option of ssh; write an IP address or a host name"
-    if re.search(r"\s", value):
-        return f"{value!r} holds white space; write one IP address or one host name"
-    if "@" in value:
-        return f"{value!r} names a user; write the address alone and the user as ssh_user"
-    if value.count(":") == 1:
-        return f"{value!r} is not an address alone; write the port as a key of its own (ssh_port, p2p_public_port)"
-    return f"{value!r} holds a character that no address has; write an IP address or a host name"
+    reasons = (
+        (not value.strip(), "the address is empty; write an IP address or a host name, or remove the key"),
+        (value.startswith("-"), "begins like an option of ssh; write an IP address or a host name"),
+        (re.search(r"\s", value), "holds white space; write one IP address or one host name"),
+        ("@" in value, "names a user; write the address alone, and the user as ssh_user"),
+        (value.count(":") == 1, "holds a port; write the address alone, and the port as ssh_port"),
+        (True, "holds a character that no address has; write an IP address or a host name"),
+    )
+    reason = next(text for applies, text in reasons if applies)
+    return f"{value!r} {reason}" if value.strip() else reason
 
 
 def group_name(word: str) -> str:
@@ -233,8 +249,8 @@ def group_name(word: str) -> str:
     return f"_{safe}" if safe[:1].isdigit() else safe
 
 
-def nearest(word: str, known: Any) -> str:
-    """Return `` (did you mean 'x'?)`` for the known word that is most like this one, or an empty string."""
+def nearest(word: str, known: Iterable[object]) -> str:
+    """Return `` (did you mean 'x'?)`` for the known word most like this one, or an empty string."""
     match = difflib.get_close_matches(word, [name for name in known if isinstance(name, str)], n=1)
     return f" (did you mean {match[0]!r}?)" if match else ""
 
@@ -245,11 +261,16 @@ def seed_url(host: Host) -> str:
     Args:
         host: The host's entry in the fleet file, checked.
     """
-    public = host.get("p2p_public_host") or host.get("ssh_host") or host["tailscale_ip"]
+    public = public_host(host)
     if "://" in public:
-        return str(public).rstrip("/")
+        return public.rstrip("/")
     port = port_number(host.get("p2p_public_port") or host.get("p2p_port") or DEFAULT_P2P_PORT)
     return f"http://[{public}]:{port}" if ":" in public else f"http://{public}:{port}"
+
+
+def public_host(host: Host) -> str:
+    """Return what a host is reached by: its public address, where it has none its SSH address, or a URL."""
+    return str(host.get("p2p_public_host") or host.get("ssh_host") or host["tailscale_ip"])
 
 
 def ringrift_path(host: Host) -> str:
@@ -259,7 +280,7 @@ def ringrift_path(host: Host) -> str:
 
 
 def provider_of(name: str, host: Host, prefixes: dict[str, str]) -> str:
-    """Tell a host's provider: its own key, else its name's longest known prefix, else ``local`` or ``unknown``."""
+    """Tell a host's provider: its own key, else its name's longest prefix, else ``local`` or ``unknown``."""
     if host.get("provider"):
         return str(host["provider"]).strip().lower()
     known = [prefix for prefix in prefixes if name.startswith(prefix)]
@@ -270,7 +291,7 @@ def provider_of(name: str, host: Host, prefixes: dict[str, str]) -> str:
     return "unknown"
 
 
-def is_documentation_address(address: Any) -> bool:
+def is_documentation_address(address: object) -> bool:
     """Tell whether an address, alone or in a URL, is one of those that exist for examples only."""
     text = str(address or "")
     if "://" in text:
@@ -282,85 +303,139 @@ def is_documentation_address(address: Any) -> bool:
     return any(ip in network for network in DOCUMENTATION_NETWORKS)
 
 
+def expand(path: object) -> str:
+    """Expand ``~`` and environment variables in a path on this machine."""
+    return str(Path(os.path.expandvars(str(path))).expanduser())
+
+
+def by_tailnet(host: Host, address: str) -> bool:
+    """Tell whether a host is connected to by its address in the tailnet."""
+    if not host.get("tailscale_ip") or host.get("ssh_host") == "localhost":
+        return False
+    return address == "tailscale_ip" or not host.get("ssh_host")
+
+
+def connection_address(host: Host, address: str) -> tuple[str, int]:
+    """Return the address and the port to connect to."""
+    port = port_number(host.get("ssh_port") or DEFAULT_SSH_PORT) or DEFAULT_SSH_PORT
+    if not by_tailnet(host, address):
+        return str(host["ssh_host"]), port
+    # The port of a container or behind NAT is one that ssh_host forwards; in the tailnet sshd has its own.
+    forwarded = flag(host.get("is_container")) or flag(host.get("nat_blocked"))
+    return str(host["tailscale_ip"]), DEFAULT_SSH_PORT if forwarded else port
+
+
+def jump_of(host: Host, address: str) -> str | None:
+    """Return the name of the jump host that leads to a host, if it needs one."""
+    if by_tailnet(host, address) or host.get("ssh_host") == "localhost":
+        return None
+    return host.get("ssh_proxy") or None
+
+
+class FleetFileError(AnsibleParserError):  # type: ignore[misc]  # untyped base
+    """A file that is refused; its message names every place itself.
+
+    Ansible would add an origin to an error that has none, and print the whole message again to show it.
+    """
+
+    obj = property(lambda _self: None, lambda _self, _origin: None)
+
+
 class Source:
-    """The text of one YAML file: its values, and where each of them stands.
+    """The text of one YAML file: its values, where each of them stands, and what is wrong with them.
 
     Attributes:
         path: The file, as messages name it.
-        problems: What is wrong with it, as (line, column, message), both from 1.
+        text: What it holds.
     """
 
     def __init__(self, path: str, text: str) -> None:
         self.path = path
         self.text = text
-        self.problems: list[tuple[int, int, str]] = []
+        self._problems: set[tuple[int, int, str]] = set()
         self._loader: Any = None
-        self._root: Any = None
+        self._root: yaml.Node | None = None
 
-    def tree(self) -> Any:
-        """Return the file's tree of YAML nodes, parsed when first asked for.
+    def tree(self) -> yaml.Node | None:
+        """Return the file's tree of YAML nodes, parsed when first asked for; None for an empty file.
 
         Raises:
-            AnsibleParserError: The text is not YAML.
+            FleetFileError: The text is not YAML.
         """
         if self._loader is None:
             try:
-                self._loader = _SAFE_LOADER(self.text)
+                self._loader = _YAML_LOADER(self.text)
                 self._root = self._loader.get_single_node()
-            except yaml.YAMLError as error:
+            except (yaml.YAMLError, RecursionError) as error:
                 self._refuse_yaml(error)
-                self.raise_problems()
+            self.raise_problems()
         return self._root
 
-    def _refuse_yaml(self, error: yaml.YAMLError) -> None:
-        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        detail = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-        if mark is None and (offset := getattr(error, "position", None)) is not None:
-            before = self.text[:offset]
-            line, column = before.count("\n") + 1, offset - before.rfind("\n")
-        else:
-            line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        self.problems.append(
-            (line, column, f"not YAML: {detail}; correct the indentation, quotes or brackets there")
-        )
-
-    def values(self, node: Any) -> Any:
-        """Build the plain values of a node; a value that cannot be built becomes a problem and None."""
+    def values(self, node: yaml.Node) -> Any:  # noqa: ANN401 - whatever the file holds
+        """Build the plain values of a node; None, and a problem, where they cannot be built."""
         try:
             return self._loader.construct_document(node)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, OverflowError, RecursionError):
+            # A date like 2025-13-45, or another program's tag: PyYAML stops at the first. Go on as if quoted.
+            self._refuse_unreadable(node)
+        try:
+            return _YAML_LOADER("").construct_document(node)  # the first one has half-built values left
+        except (yaml.YAMLError, RecursionError) as error:
             self._refuse_yaml(error)
-        except (ValueError, OverflowError, RecursionError) as error:
-            # A date like 2025-13-45: PyYAML does not say where, so the smallest part that fails is looked for.
-            part = self._failing_part(node)
-            text = f"{getattr(part, 'value', '')!r} cannot be read ({error}); put it in quotes"
-            self.problems.append((part.start_mark.line + 1, part.start_mark.column + 1, text))
         return None
 
-    def _failing_part(self, node: Any) -> Any:
-        if isinstance(node, yaml.CollectionNode):
+    def _refuse_yaml(self, error: Exception) -> None:
+        parts = [getattr(error, name, None) for name in ("problem", "reason", "context")]
+        detail = ", ".join(part for part in parts if part) or str(error)
+        text = f"not YAML: {detail}; correct the indentation, the quotes or the brackets there"
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        if mark:
+            self._problems.add((mark.line + 1, mark.column + 1, text))
+        else:
+            before = self.text[: getattr(error, "position", None) or 0]
+            self._problems.add((before.count("\n") + 1, len(before) - before.rfind("\n"), text))
+
+    def _refuse_unreadable(self, top: yaml.Node) -> None:
+        """Note the values that cannot be built, and make text, plain mappings and lists of them."""
+        stack, seen = [top], set()
+        while stack:
+            node = stack.pop()
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            kind = _PLAIN_TAGS[type(node)]
+            if not node.tag.startswith("tag:yaml.org,2002:"):
+                self.refuse_node(node, f"the tag {node.tag} means nothing here; remove it")
+                node.tag = kind
+            if isinstance(node, yaml.ScalarNode):
+                if problem := self._scalar_problem(node):
+                    self.refuse_node(node, f"{node.value!r} cannot be read ({problem}); put it in quotes")
+                    node.tag = kind
+                continue
             for item in node.value:
-                for part in item if isinstance(item, tuple) else (item,):
-                    try:
-                        _SAFE_LOADER("").construct_document(part)
-                    except (ValueError, OverflowError, RecursionError):
-                        return self._failing_part(part)
-                    except yaml.YAMLError:
-                        continue
-        return node
+                stack += item if isinstance(item, tuple) else (item,)
+
+    @staticmethod
+    def _scalar_problem(node: yaml.Node) -> str | None:
+        try:
+            _YAML_LOADER("").construct_document(node)
+        except yaml.YAMLError as error:
+            return str(getattr(error, "problem", error))
+        except (ValueError, OverflowError) as error:
+            return str(error)
+        return None
 
     def position(self, place: Place, *, key: bool = False) -> tuple[int, int]:
         """Return line and column, from 1, of a value or of the key that leads to it.
 
         Args:
-            place: Keys and list positions from the top of the file to the value. Where the path ends early, the last part
-                that exists counts.
+            place: Keys and list positions from the top of the file to the value. Where the path ends early,
+                the last part that exists counts.
             key: Whether the key is wanted instead of its value.
         """
-        node = self.tree()
-        if node is None:
+        node = named = self.tree()
+        if node is None or named is None:
             return 1, 1
-        named = node
         for step in place:
             found = self._step(node, step)
             if found is None:
@@ -370,40 +445,40 @@ class Source:
         return mark.line + 1, mark.column + 1
 
     @staticmethod
-    def _step(node: Any, step: Any) -> tuple[Any, Any] | None:
+    def _step(node: yaml.Node, step: object) -> tuple[yaml.Node, yaml.Node] | None:
         if isinstance(node, yaml.MappingNode):
-            # From the end: the last of two equal keys is the one that counts, and merged keys come first.
-            return next(((k, v) for k, v in reversed(node.value) if k.value == step), None)
+            # From the end: merged keys come first, and a host's own win.
+            return next(((key, value) for key, value in reversed(node.value) if key.value == step), None)
         if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
             return node.value[step], node.value[step]
         return None
 
     def refuse(self, place: Place, message: str, *, key: bool = False) -> None:
-        """Note a problem of the value (or key) at a place."""
-        self.problems.append((*self.position(place, key=key), message))
+        """Note a problem of the value, or of the key, at a place."""
+        self._problems.add((*self.position(place, key=key), message))
 
-    def refuse_node(self, node: Any, message: str) -> None:
+    def refuse_node(self, node: yaml.Node, message: str) -> None:
         """Note a problem of a YAML node."""
-        self.problems.append((node.start_mark.line + 1, node.start_mark.column + 1, message))
+        self._problems.add((node.start_mark.line + 1, node.start_mark.column + 1, message))
 
     def raise_problems(self) -> None:
-        """Raise one error that lists all problems by line.
+        """Raise one error that lists all problems by line, if there are any.
 
         Raises:
-            AnsibleParserError: There is a problem.
+            FleetFileError: There is a problem.
         """
-        if self.problems:
-            lines = [
-                f"{self.path}:{line}:{column}: {text}" for line, column, text in sorted(set(self.problems))
-            ]
-            count = f"{len(lines)} problem{'s'[: len(lines) != 1]}"
-            raise AnsibleParserError(f"{count} in {self.path}:\n" + "\n".join(lines))
+        lines = [f"{self.path}:{line}:{column}: {text}" for line, column, text in sorted(self._problems)]
+        if len(lines) > 1:
+            lines.insert(0, f"{len(lines)} problems in {self.path}")
+        if lines:
+            raise FleetFileError("\n".join(lines))
 
 
 class Fleet:
     """A checked fleet file.
 
     Attributes:
+        source: Where it stands.
         hosts: Host name to the host's entry, untouched, in the file's order.
         voters: Names of the voters, in the file's order.
     """
@@ -418,13 +493,15 @@ class Fleet:
         """Read and check a fleet file.
 
         Raises:
-            AnsibleParserError: The file has problems; all of them are in the message.
+            FleetFileError: The file has problems; all of them are in the message.
         """
         tree = source.tree()
         if not isinstance(tree, yaml.MappingNode):
-            source.refuse((), "a fleet file is a mapping; begin it with 'hosts:'")
+            what = "this file is empty" if tree is None else "this file is no mapping"
+            source.refuse((), f"{what}; a fleet file begins with 'hosts:'")
             source.raise_problems()
-        sections: dict[str, Any] = {}
+            return cls(source, {}, [])
+        sections: dict[str, yaml.Node] = {}
         for key, value in tree.value:
             if key.value in ("hosts", "p2p_voters") and key.value in sections:
                 source.refuse_node(key, f"{key.value!r} stands here a second time; merge the two")
@@ -435,104 +512,158 @@ class Fleet:
         return cls(source, hosts, voters)
 
     @staticmethod
-    def _read_hosts(source: Source, sections: dict[str, Any]) -> dict[str, Host]:
+    def _read_hosts(source: Source, sections: dict[str, yaml.Node]) -> dict[str, Host]:
         node = sections.get("hosts")
         if node is None:
-            source.refuse(
-                (), f"no 'hosts' in this file{nearest('hosts', sections)}; list the machines under 'hosts:'"
-            )
-            return {}
-        if not isinstance(node, yaml.MappingNode):
-            empty = isinstance(node, yaml.ScalarNode) and node.value in ("", "~", "null")
-            source.refuse(
-                ("hosts",),
-                f"'hosts' is {'empty' if empty else 'no mapping'}; write 'name:' and its settings under it",
-            )
-            return {}
-        if not node.value:
-            source.refuse(("hosts",), "'hosts' is empty; write at least one host under it")
-            return {}
-        _check_repeated_keys(source, node)
-        hosts: dict[str, Host] | None = source.values(node)
-        for name, host in (hosts or {}).items():
-            HostCheck(source, name, host, hosts or {}).run()
-        return hosts or {}
+            text = f"no 'hosts' in this file{nearest('hosts', sections)}; list the machines under 'hosts:'"
+            source.refuse((), text)
+        elif not node.value or node.tag == "tag:yaml.org,2002:null":
+            source.refuse(("hosts",), "'hosts' is empty; write at least one host under it", key=True)
+        elif not isinstance(node, yaml.MappingNode):
+            text = "'hosts' is no mapping; write each host as 'name:' with its settings under it"
+            source.refuse(("hosts",), text, key=True)
+        else:
+            _check_keys(source, node)
+            hosts: dict[str, Host] = source.values(node) or {}
+            for name, host in hosts.items():
+                HostCheck(source, name, host, hosts).run()
+            return hosts
+        return {}
 
     @staticmethod
-    def _read_voters(source: Source, sections: dict[str, Any], hosts: dict[str, Host]) -> list[str]:
+    def _read_voters(source: Source, sections: dict[str, yaml.Node], hosts: dict[str, Host]) -> list[str]:
         node = sections.get("p2p_voters")
-        voters = source.values(node) if node is not None else None
+        voters = None if node is None else source.values(node)
         if voters is None:
             return []
         if not isinstance(voters, list):
-            source.refuse(("p2p_voters",), "'p2p_voters' is no list; write '- name' on a line for each voter")
+            source.refuse(("p2p_voters",), "'p2p_voters' is no list; write '- name' for each voter", key=True)
             return []
-        first: dict[Any, int] = {}
+        first: dict[str, int] = {}
         for index, voter in enumerate(voters):
             place = ("p2p_voters", index)
             if not isinstance(voter, str):
-                source.refuse(
-                    place,
-                    f"voter {voter!r} is no name; write the name of a host, in quotes if it is a number",
-                )
+                source.refuse(place, f"voter {voter!r} is no name; write a host's name, a number in quotes")
             elif voter in first:
-                source.refuse(
-                    place, f"voter {voter!r} is listed twice (first on line {first[voter]}); remove one"
-                )
-            elif voter not in hosts:
-                source.refuse(
-                    place,
-                    f"voter {voter!r} is not one of the hosts{nearest(voter, hosts)}; correct or define it",
-                )
-            if isinstance(voter, str):
-                first.setdefault(voter, source.position(place)[0])
+                line = source.position(("p2p_voters", first[voter]))[0]
+                source.refuse(place, f"voter {voter!r} is listed twice (first on line {line}); remove one")
+            else:
+                first[voter] = index
+                if voter not in hosts:
+                    text = (
+                        f"voter {voter!r} is no host{nearest(voter, hosts)}; correct it, or define the host"
+                    )
+                    source.refuse(place, text)
         return voters
 
 
-def _check_repeated_keys(source: Source, hosts: Any) -> None:
-    """Refuse a host that is defined twice, and a key that a host has twice; YAML would keep the last in silence."""
-    for what, mapping in (("host", hosts), *((f"{key.value}: key", host) for key, host in hosts.value)):
-        if not isinstance(mapping, yaml.MappingNode):
-            continue
-        first: dict[Any, Any] = {}
+def _check_keys(source: Source, hosts: yaml.MappingNode) -> None:
+    """Refuse hosts and keys that stand twice (YAML keeps the last in silence) or are no text."""
+    entries = [(f"{key.value}: key", host) for key, host in hosts.value if isinstance(host, yaml.MappingNode)]
+    for what, mapping in [("host", hosts), *entries]:
+        first: dict[str, yaml.Node] = {}
         for key, _ in mapping.value:
-            if key.value in first and isinstance(key, yaml.ScalarNode):
+            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE_TAG:
+                continue
+            if key.tag != _STRING_TAG:
+                source.refuse_node(key, f"{what} {key.value!r} is no text; put it in quotes")
+            if key.value in first:
                 line = first[key.value].start_mark.line + 1
                 source.refuse_node(
                     key, f"{what} {key.value!r} is defined twice (first on line {line}); keep one"
                 )
-            elif isinstance(key, yaml.ScalarNode):
-                first[key.value] = key
+            first.setdefault(key.value, key)
 
 
 class HostCheck:
     """The checks of one host's entry; they note what is wrong and change nothing."""
 
-    def __init__(self, source: Source, name: Any, host: Any, hosts: dict[str, Host]) -> None:
+    def __init__(self, source: Source, name: object, host: object, hosts: dict[str, Host]) -> None:
         self.source = source
         self.name = name
-        self.host = host
+        self.entry = host
+        self.host: Host = host if isinstance(host, dict) else {}
         self.hosts = hosts
 
     def run(self) -> None:
         """Note every problem of the host."""
         name = self.name
         if not isinstance(name, str):
-            self._refuse("", f"host name {name!r} is no text; put it in quotes", key=True)
-            return
+            return  # noted with the keys
         if not _HOST_NAME.fullmatch(name):
-            self._refuse(
-                "", f"host name {name!r} may hold letters, digits, '.', '_' and '-' only; rename it", key=True
+            self._refuse_host(
+                f"host name {name!r} holds more than letters, digits, '.', '_' and '-'; rename it"
             )
-        if not isinstance(self.host, dict):
-            self._refuse(
-                "",
-                f"host {name!r} is no mapping; write its settings as 'key: value' lines under it",
-                key=True,
+        if not isinstance(self.entry, dict):
+            self._refuse_host(
+                f"host {name!r} is no mapping; write its settings as 'key: value' lines under it"
             )
             return
-        self._check_text(self.host, ("hosts", name), 0)
+        for key, value in self.host.items():
+            # Numbers and truth values are most of a file and cannot be wrong here.
+            if type(value) is not int and type(value) is not bool:
+                self._check_value(value, ("hosts", name, key), 0)
+            if "{" in str(key):
+                self._check_template(str(key), ("hosts", name, key))
         self._check_addresses()
+        self._check_kinds()
+        self._check_user_and_provider()
+        self._check_proxy()
+
+    def _refuse_host(self, message: str) -> None:
+        self.source.refuse(("hosts", self.name), message, key=True)
+
+    def _refuse(self, key: str, message: str) -> None:
+        self._refuse_at(("hosts", self.name, key), message)
+
+    def _refuse_at(self, place: Place, message: str) -> None:
+        self.source.refuse(place, f"{'.'.join(str(step) for step in place[1:])}: {message}")
+
+    def _check_value(self, value: object, place: Place, depth: int) -> None:
+        """Refuse templates, nested keys that are not text, and what cannot be a variable."""
+        if isinstance(value, str):
+            self._check_template(value, place)
+        elif isinstance(value, (dict, list)):
+            if depth > MAX_DEPTH:
+                self._refuse_at(
+                    place[:3], f"nests more than {MAX_DEPTH} deep, or holds itself; write it flat"
+                )
+                return
+            for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+                if isinstance(value, dict):
+                    self._check_nested_key(key, place)
+                self._check_value(item, (*place, key), depth + 1)
+        elif isinstance(value, (bytes, set)):
+            self._refuse_at(place, "binary data and sets cannot be variables; write text or a list")
+
+    def _check_nested_key(self, key: object, place: Place) -> None:
+        if isinstance(key, str):
+            self._check_template(key, place)
+        else:
+            self._refuse_at(place, f"key {key!r} is no text; put it in quotes")
+
+    def _check_template(self, text: str, place: Place) -> None:
+        # Trusted text is rendered: a template would run on this machine.
+        if "{" in text and any(marker in text for marker in TEMPLATE_MARKERS):
+            self._refuse_at(place, f"{text!r} is a template; write the value itself")
+
+    def _check_addresses(self) -> None:
+        host = self.host
+        for key in ("ssh_host", "tailscale_ip"):
+            if host.get(key) is not None and (problem := address_problem(host[key])):
+                self._refuse(key, problem)
+        if host.get("ssh_host") is None and host.get("tailscale_ip") is None:
+            self._refuse_host(f"host {self.name!r} has no address; give it an ssh_host")
+        public = host.get("p2p_public_host")
+        if isinstance(public, str) and "://" in public:
+            if not _URL.fullmatch(public):
+                self._refuse(
+                    "p2p_public_host", f"{public!r} is no URL; write http://host:port, or a host alone"
+                )
+        elif public is not None and (problem := address_problem(public)):
+            self._refuse("p2p_public_host", problem.replace("ssh_port", "p2p_public_port"))
+
+    def _check_kinds(self) -> None:
         for key in _PORTS:
             value = self.host.get(key)
             if value is not None and port_number(value) is None:
@@ -543,106 +674,41 @@ class HostCheck:
         for key in _WORDS:
             value = self.host.get(key)
             if value is not None and (isinstance(value, bool) or not isinstance(value, (str, int))):
-                self._refuse(key, f"{value!r} is no text; write one word or path")
-        self._check_user_and_provider()
-        self._check_proxy()
-
-    def _refuse(self, key_of_host: str, message: str, *, key: bool = False) -> None:
-        place = ("hosts", self.name, key_of_host) if key_of_host else ("hosts", self.name)
-        self.source.refuse(
-            place, f"{self.name}.{key_of_host}: {message}" if key_of_host else message, key=key
-        )
-
-    def _check_text(self, value: Any, place: Place, depth: int) -> None:
-        """Refuse templates, keys that are not text, and values that hold themselves."""
-        if isinstance(value, str):
-            if "{" in value and any(marker in value for marker in TEMPLATE_MARKERS):
-                self._refuse_at(
-                    place,
-                    f"{value!r} is a template, which a fleet file does not have; write the value itself",
-                )
-        elif isinstance(value, dict):
-            if depth > MAX_DEPTH:
-                self._refuse_at(place, f"nests more than {MAX_DEPTH} deep or holds itself; write it flat")
-                return
-            for key, item in value.items():
-                if type(key) is not str:
-                    self._refuse_at((*place, str(key)), f"key {key!r} is no text; put it in quotes")
-                elif "{" in key:
-                    self._check_text(key, place, depth)
-                if type(item) is not int and type(item) is not bool:
-                    self._check_text(item, (*place, key), depth + 1)
-        elif isinstance(value, list):
-            if depth > MAX_DEPTH:
-                self._refuse_at(place, f"nests more than {MAX_DEPTH} deep or holds itself; write it flat")
-                return
-            for index, item in enumerate(value):
-                self._check_text(item, (*place, index), depth + 1)
-        elif isinstance(value, (bytes, set)):
-            self._refuse_at(place, "binary data and sets cannot be variables; write text or a list")
-
-    def _refuse_at(self, place: Place, message: str) -> None:
-        label = ".".join(str(step) for step in place[1:])
-        self.source.refuse(place, f"{label}: {message}")
-
-    def _check_addresses(self) -> None:
-        host = self.host
-        for key in ("ssh_host", "tailscale_ip"):
-            if host.get(key) is not None and (problem := address_problem(host[key])):
-                self._refuse(key, problem)
-        if host.get("ssh_host") is None and host.get("tailscale_ip") is None:
-            self._refuse("", f"host {self.name!r} has no address; give it an ssh_host", key=True)
-        public = host.get("p2p_public_host")
-        if isinstance(public, str) and "://" in public:
-            if not re.fullmatch(r"https?://[A-Za-z0-9_.\[\]:%-]+(/\S*)?", public):
-                self._refuse(
-                    "p2p_public_host", f"{public!r} is no URL; write http://host:port, or a host name alone"
-                )
-        elif public is not None and (problem := address_problem(public)):
-            self._refuse("p2p_public_host", problem)
+                self._refuse(key, f"{value!r} is no text; write one word or path, in quotes")
 
     def _check_user_and_provider(self) -> None:
-        user = self.host.get("ssh_user")
-        if user is not None and not re.fullmatch(r"[^\s@-][^\s@]*", str(user)):
+        user, provider = self.host.get("ssh_user"), self.host.get("provider")
+        if user is not None and not _USER.fullmatch(str(user)):
             self._refuse("ssh_user", f"{user!r} is no user name; write the name to log in with")
-        if self.host.get("provider"):
-            group = group_name(str(self.host["provider"]).strip().lower())
-            if group in RESERVED_GROUPS or group.startswith(("role_", "status_")):
-                self._refuse(
-                    "provider",
-                    f"{self.host['provider']!r} is the name of another group; name the provider otherwise",
-                )
+        if provider and is_taken(group_name(str(provider).strip().lower())):
+            self._refuse("provider", f"{provider!r} is the name of another group; write another word")
 
     def _check_proxy(self) -> None:
-        name, proxy, seen = self.name, self.host.get("ssh_proxy"), [self.name]
-        while proxy:
-            if not isinstance(proxy, str) or proxy not in self.hosts:
-                if name == self.name:
-                    near = nearest(str(proxy), self.hosts)
-                    self._refuse(
-                        "ssh_proxy",
-                        f"{proxy!r} is not one of the hosts{near}; write the name of the jump host",
-                    )
-                return
-            seen.append(proxy)
+        way, proxy = [str(self.name)], self.host.get("ssh_proxy")
+        if proxy and (not isinstance(proxy, str) or proxy not in self.hosts):
+            near = nearest(str(proxy), self.hosts)
+            self._refuse("ssh_proxy", f"{proxy!r} is no host{near}; write the name of the jump host")
+            return
+        while isinstance(proxy, str) and proxy in self.hosts and proxy not in way[1:]:
+            way.append(proxy)
             if proxy == self.name:
-                self._refuse(
-                    "ssh_proxy",
-                    f"the jump hosts form a ring ({' -> '.join(seen)}); let one of them be direct",
-                )
-            if seen.count(proxy) > 1:
+                ring = " -> ".join(way)
+                self._refuse("ssh_proxy", f"the jump hosts form a ring, {ring}; let one of them be direct")
                 return
-            name, proxy = (
-                proxy,
-                (self.hosts[proxy] or {}).get("ssh_proxy") if isinstance(self.hosts[proxy], dict) else None,
-            )
+            entry = self.hosts[proxy]
+            proxy = entry.get("ssh_proxy") if isinstance(entry, dict) else None
+
+
+def is_taken(group: str) -> bool:
+    """Tell whether a group of that name means something other than a provider."""
+    return group in RESERVED_GROUPS or group.startswith(("role_", "status_"))
 
 
 class JumpHosts:
     """Arguments of ssh that lead through jump hosts, with the same host key checking as everywhere else.
 
-    ``ProxyJump`` starts an ssh that knows nothing of the options on Ansible's command line: the jump host would be checked
-    against another known_hosts file, or asked about on the terminal. So the inner ssh is written out, with those options.
+    ``ProxyJump`` starts an ssh that knows nothing of the options on Ansible's command line: the jump host
+    would be checked against another known_hosts file. So the inner ssh is written out, with those options.
     """
 
     def __init__(self, hosts: dict[str, Host], address: str) -> None:
@@ -650,14 +716,15 @@ class JumpHosts:
         self.address = address
         connection_loader.get("ssh", class_only=True)  # makes the settings of Ansible's ssh connection known
         self.common = self._setting("ssh_common_args")
-        self.options = list(self._own_options())
+        self.options = list(self._inner_options())
 
     @staticmethod
-    def _setting(name: str) -> Any:
-        return C.config.get_config_value(name, plugin_type="connection", plugin_name="ssh") or ""
+    def _setting(name: str) -> str:
+        value = C.config.get_config_value(name, plugin_type="connection", plugin_name="ssh")
+        return str(value) if value else ""
 
-    def _own_options(self) -> Iterator[str]:
-        words = iter(shlex.split(str(self._setting("ssh_args"))))
+    def _inner_options(self) -> Iterator[str]:
+        words = iter(shlex.split(self._setting("ssh_args")))
         for word in words:
             option = next(words, "") if word == "-o" else word[2:] if word.startswith("-o") else ""
             if not option:
@@ -670,20 +737,20 @@ class JumpHosts:
         yield from ("-o", "BatchMode=yes", "-o", f"ConnectTimeout={C.DEFAULT_TIMEOUT}")
 
     def command(self, name: str) -> str:
-        """Return the command that connects standard input and output to ``%h:%p`` through a host."""
+        """Return the command that connects its input and output to ``%h:%p`` through a host."""
         host = self.hosts[name]
-        words = ["ssh", *(word.replace("%", "%%") for word in self.options)]
-        via = jump_of(host, self.address)
-        if via:
-            words += ["-o", "ProxyCommand=" + self.command(via).replace("%", "%%")]
         where, port = connection_address(host, self.address)
-        words += ["-p", str(port)]
+        words = ["ssh", *self.options, "-p", str(port)]
         if host.get("ssh_key"):
-            words += ["-i", expand(host["ssh_key"]).replace("%", "%%")]
+            words += ["-i", expand(host["ssh_key"])]
         if host.get("ssh_user"):
             words += ["-l", str(host["ssh_user"])]
-        words += ["-W", "[%h]:%p", "--", where.replace("%", "%%")]
-        return shlex.join(words)
+        if via := jump_of(host, self.address):
+            words += ["-o", f"ProxyCommand={self.command(via)}"]
+        # The outer ssh reads '%' as a token of its own; only %h and %p of the last words are meant for it.
+        return shlex.join(
+            [*(word.replace("%", "%%") for word in words), "-W", "[%h]:%p", "--", where.replace("%", "%%")]
+        )
 
     def arguments(self, host: Host) -> str:
         """Return the value of ``ansible_ssh_common_args`` for a host behind a jump host."""
@@ -691,47 +758,33 @@ class JumpHosts:
         return f"{self.common} {jump}".strip()
 
 
-def expand(path: Any) -> str:
-    """Expand ``~`` and environment variables in a path on this machine."""
-    return str(Path(os.path.expandvars(str(path))).expanduser())
-
-
-def by_tailnet(host: Host, address: str) -> bool:
-    """Tell whether a host is connected to by its address in the tailnet."""
-    return bool(host.get("tailscale_ip")) and (address == "tailscale_ip" or not host.get("ssh_host"))
-
-
-def connection_address(host: Host, address: str) -> tuple[str, int]:
-    """Return the address and port to connect to; ssh_port belongs to ssh_host, a tailnet address has sshd's own."""
-    port = port_number(host.get("ssh_port") or DEFAULT_SSH_PORT) or DEFAULT_SSH_PORT
-    if by_tailnet(host, address):
-        return str(host["tailscale_ip"]), DEFAULT_SSH_PORT
-    return str(host["ssh_host"]), port
-
-
-def jump_of(host: Host, address: str) -> str | None:
-    """Return the name of the jump host that leads to a host, if it needs one."""
-    return (
-        None
-        if by_tailnet(host, address) or host.get("ssh_host") == "localhost"
-        else host.get("ssh_proxy") or None
-    )
-
-
-class InventoryModule(BaseFileInventoryPlugin, Constructable, Cacheable):  # type: ignore[misc]  # Ansible is untyped
+class InventoryModule(BaseFileInventoryPlugin, Constructable, Cacheable):  # type: ignore[misc]  # untyped base
     """Adds the hosts of a fleet file to the inventory."""
 
     NAME = "distributed_hosts"
-    # Plain values are marked as trusted in one go: values that carry their origin cost ten times as much. Since trusted text is
-    # rendered, templates are refused in every value of a host.
+    # Plain values, marked as trusted all at once: values that carry their origin cost ten times as much.
     trusted_by_default = True
 
     def verify_file(self, path: str) -> bool:
-        """Claim every ``*distributed_hosts.yaml`` and ``.yml``, even one that is missing, so that the error is ours."""
-        return path.endswith(("distributed_hosts.yaml", "distributed_hosts.yml")) and "," not in path
+        """Claim every ``*distributed_hosts.y[a]ml``, even a missing one, so that the error is a good one."""
+        if path.endswith(("distributed_hosts.yaml", "distributed_hosts.yml")):
+            return "," not in path
+        if path.endswith((".yaml", ".yml")) and self._looks_like_a_fleet(Path(path)):
+            text = (
+                f"{path}: looks like a fleet file, whose name must end with distributed_hosts.yaml; rename it"
+            )
+            self.display.warning(text)
+        return False
 
-    def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
-        """Read one inventory source, a fleet file or a file of settings that names one.
+    @staticmethod
+    def _looks_like_a_fleet(path: Path) -> bool:
+        text = path.read_text(errors="replace") if path.is_file() else ""
+        return bool(
+            re.search(r"^hosts:", text, re.MULTILINE) and re.search(r"^ +ssh_host:", text, re.MULTILINE)
+        )
+
+    def parse(self, inventory: InventoryData, loader: DataLoader, path: str, cache: bool = True) -> None:
+        """Read one inventory source, a fleet file or a file of settings that leads to one.
 
         Args:
             inventory: What earlier sources gave; hosts and groups are added to it.
@@ -740,38 +793,42 @@ class InventoryModule(BaseFileInventoryPlugin, Constructable, Cacheable):  # typ
             cache: Whether a cached copy may be used.
 
         Raises:
-            AnsibleParserError: The file cannot be read or has problems; nothing has been added.
+            FleetFileError: The file cannot be read or has problems; nothing has been added.
         """
         super().parse(inventory, loader, path, cache=cache)
         source = self._open(path)
         if self._is_settings(source):
-            fleet_path = self._read_settings(source)
-            source = self._open(fleet_path)
-            if self._is_settings(source):
-                source.refuse(
-                    ("plugin",),
-                    "'source' leads to another file of settings; name the fleet file itself",
-                    key=True,
-                )
+            fleet_source = self._open(self._read_settings(source))
+            if self._is_settings(fleet_source):
+                text = f"'source' leads to {fleet_source.path}, more settings; name the fleet file itself"
+                source.refuse(("source",), text)
                 source.raise_problems()
         else:
             self.set_options(var_options=self._vars)
-        fleet = self._read_fleet(source, cache)
-        Builder(self, fleet).build()
+            fleet_source = source
+        Builder(self, self._read_fleet(fleet_source, cache), source).build()
 
     def _open(self, path: str) -> Source:
+        content = b""
         try:
-            # Through Ansible's loader, which also opens a vault; encoded again, since libyaml takes no marked text.
-            content = self.loader.get_text_file_contents(path).encode(errors="surrogateescape")
+            content = Path(path).read_bytes()
+            if content.startswith(b"$ANSIBLE_VAULT"):
+                content = self.loader.get_text_file_contents(path).encode()
             return Source(path, content.decode())
-        except AnsibleError as error:
-            raise AnsibleParserError(f"{path}: {error}; give -i the path of a readable fleet file") from error
+        except OSError as error:
+            raise FleetFileError(f"{path}: {error.strerror}; give the path of a fleet file") from None
         except UnicodeDecodeError as error:
-            line = content[: error.start].count(b"\n") + 1
-            raise AnsibleParserError(f"{path}:{line}:1: not UTF-8 text ({error.reason}); save it as UTF-8") from error
+            before = content[: error.start]
+            line, column = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
+            text = f"{path}:{line}:{column}: not UTF-8 ({error.reason}); save the file as UTF-8"
+            raise FleetFileError(text) from None
+        except AnsibleError as error:
+            raise FleetFileError(f"{path}: {error}") from None
 
     @staticmethod
     def _is_settings(source: Source) -> bool:
+        if "plugin" not in source.text:  # spares parsing what the cache has
+            return False
         tree = source.tree()
         return isinstance(tree, yaml.MappingNode) and any(key.value == "plugin" for key, _ in tree.value)
 
@@ -781,30 +838,32 @@ class InventoryModule(BaseFileInventoryPlugin, Constructable, Cacheable):  # typ
         known = C.config.get_configuration_definitions("inventory", self._load_name)
         for key, value in settings.items():
             if key not in known:
+                text = f"unknown option {key!r}{nearest(str(key), known)}; correct or remove it"
+                source.refuse((key,), text, key=True)
+            elif problem := self._option_problem(key, value):
                 source.refuse(
-                    (key,),
-                    f"unknown option {key!r}{nearest(str(key), known)}; remove or correct it",
-                    key=True,
-                )
-                continue
-            try:
-                C.config.get_config_value_and_origin(
-                    key, plugin_type="inventory", plugin_name=self._load_name, direct={key: value}
-                )
-            except AnsibleError as error:
-                source.refuse(
-                    (key,),
-                    f"option {key!r}: {error}; 'ansible-doc -t inventory {self.NAME}' has the valid values",
+                    (key,), f"{problem}; 'ansible-doc -t inventory {self.NAME}' has the valid values"
                 )
         source.raise_problems()
         self.set_options(direct=settings, var_options=self._vars)
-        fleet = self.get_option("source")
-        if not fleet:
-            source.refuse(
-                ("plugin",), "no 'source' here; write 'source:' and the path of the fleet file", key=True
+        given = self.get_option("source")
+        path = os.path.normpath(Path(source.path).parent / expand(given or ""))
+        if not given:
+            text = "no 'source' here; write 'source:' and the path of the fleet file"
+            source.refuse(("plugin",), text, key=True)
+        elif not Path(path).is_file():
+            source.refuse(("source",), f"no file {path}; write the path of the fleet file")
+        source.raise_problems()
+        return path
+
+    def _option_problem(self, key: str, value: object) -> str | None:
+        try:
+            C.config.get_config_value_and_origin(
+                key, plugin_type="inventory", plugin_name=self._load_name, direct={key: value}
             )
-            source.raise_problems()
-        return os.path.normpath(Path(source.path).parent / expand(fleet))
+        except AnsibleError as error:
+            return str(error).rstrip(".")
+        return None
 
     def _read_fleet(self, source: Source, cache: bool) -> Fleet:
         if not self.get_option("cache"):
@@ -812,34 +871,39 @@ class InventoryModule(BaseFileInventoryPlugin, Constructable, Cacheable):  # typ
         self.load_cache_plugin()
         key = self.get_cache_key(source.path)
         digest = hashlib.sha256(f"{CACHE_FORMAT}\n{source.text}".encode()).hexdigest()
-        if cache and key in self._cache and (kept := self._cache[key]).get("digest") == digest:
-            stored = json.loads(kept["fleet"])
-            return Fleet(source, stored["hosts"], stored["voters"])
-        fleet = Fleet.read(source)
+        kept = self._cache[key] if cache and key in self._cache else {}
+        if kept.get("digest") == digest:
+            fleet = json.loads(kept["fleet"])
+            return Fleet(source, fleet["hosts"], fleet["voters"])
+        checked = Fleet.read(source)
         try:
-            # As one text: a cache would mark and copy every value in it.
-            self._cache[key] = {
-                "digest": digest,
-                "fleet": json.dumps({"hosts": fleet.hosts, "voters": fleet.voters}),
-            }
+            # As one text: the cache would mark and copy every single value.
+            text = json.dumps({"hosts": checked.hosts, "voters": checked.voters})
         except TypeError:
-            self.display.vv(f"{source.path}: holds a date, which JSON has not; not cached")
-        return fleet
+            self.display.vv(f"{source.path} holds a date, which JSON has not: not cached")
+        else:
+            self._cache[key] = {"digest": digest, "fleet": text}
+        return checked
 
 
 class Builder:
     """Turns a checked fleet into hosts, groups and variables; adds nothing until all of it is known."""
 
-    def __init__(self, plugin: Any, fleet: Fleet) -> None:
+    def __init__(self, plugin: InventoryModule, fleet: Fleet, settings: Source) -> None:
         self.plugin = plugin
+        self.inventory: Any = plugin.inventory
         self.fleet = fleet
         self.source = fleet.source
+        self.path = str(Path(self.source.path).absolute())
+        self.settings = settings
         self.address = str(plugin.get_option("address"))
-        self.deployable = {"ready", *plugin.get_option("include_status")}
+        self.fleet_group = str(plugin.get_option("fleet_group"))
+        self.deployable = {"ready", *(str(status) for status in plugin.get_option("include_status"))}
         self.prefixes = {f"{provider}-": provider for provider in PROVIDERS} | {
-            str(prefix): str(provider).lower() for prefix, provider in plugin.get_option("providers").items()
+            str(prefix): str(provider).strip().lower()
+            for prefix, provider in plugin.get_option("providers").items()
         }
-        self.voters = set(fleet.voters)
+        self.voters = frozenset(fleet.voters)
         self.groups: dict[str, list[str]] = {group: [] for group in FIXED_GROUPS}
         self.groups["voters"] = fleet.voters
         self.variables: dict[str, dict[str, Any]] = {}
@@ -848,21 +912,22 @@ class Builder:
         """Add everything to the inventory.
 
         Raises:
-            AnsibleParserError: The fleet does not fit what is in the inventory already, or breaks an enforced policy.
+            FleetFileError: The fleet does not fit what is in the inventory already, or breaks an enforced
+                policy.
         """
-        behind_jump_host = any(host.get("ssh_proxy") for host in self.fleet.hosts.values())
-        jumps = JumpHosts(self.fleet.hosts, self.address) if behind_jump_host else None
+        behind_jump_hosts = any(host.get("ssh_proxy") for host in self.fleet.hosts.values())
+        jumps = JumpHosts(self.fleet.hosts, self.address) if behind_jump_hosts else None
         for name, host in self.fleet.hosts.items():
             provider = provider_of(name, host, self.prefixes)
             self.variables[name] = {**self._connection(host, jumps), **self._facts(name, host, provider)}
             for group in self._groups_of(name, host, provider):
                 self.groups.setdefault(group, []).append(name)
         breaches = self._breaches()
-        cluster = self._cluster(breaches)
+        self._check_options()
         self._check_names()
         self._check_policy(breaches)
         self._warn(breaches)
-        self._add(cluster)
+        self._add(self._cluster(breaches))
 
     def _connection(self, host: Host, jumps: JumpHosts | None) -> dict[str, Any]:
         where, port = connection_address(host, self.address)
@@ -878,39 +943,39 @@ class Builder:
         return found
 
     def _facts(self, name: str, host: Host, provider: str) -> dict[str, Any]:
-        url = seed_url(host)
+        public = public_host(host)
         return {
             "distributed_host": host,
             "p2p_node_id": name,
             "p2p_provider": provider,
             "p2p_port": port_number(host.get("p2p_port") or DEFAULT_P2P_PORT),
-            "p2p_host": urlsplit(url).hostname,
-            "p2p_advertise_url": url,
+            "p2p_host": urlsplit(public).hostname if "://" in public else public,
+            "p2p_advertise_url": seed_url(host),
             "p2p_ringrift_path": ringrift_path(host),
             "p2p_is_voter": name in self.voters,
             "p2p_nat_blocked": bool(flag(host.get("nat_blocked"))),
             "p2p_is_container": bool(flag(host.get("is_container"))),
         }
 
-    def _status(self, host: Host) -> str:
+    @staticmethod
+    def _status(host: Host) -> str:
         return str(host.get("status") or "ready").strip()
 
     def _groups_of(self, name: str, host: Host, provider: str) -> Iterator[str]:
         role, status = str(host.get("role") or "").strip(), self._status(host)
-        deployed = status in self.deployable and flag(host.get("p2p_enabled"))
         yield group_name(provider)
         yield f"status_{group_name(status)}"
         if role:
             yield f"role_{group_name(role)}"
-        if deployed:
+        if status in self.deployable and flag(host.get("p2p_enabled")):
             yield "p2p"
-        if deployed and name not in self.voters:
-            yield "non_voters"
+            if name not in self.voters:
+                yield "non_voters"
         if "coordinator" in role:
             yield "coordinators"
         for group, key in (
             ("containers", "is_container"),
-            ("nat_blocked", "nat_blocked"),
+            ("nat_blocked",) * 2,
             ("ephemeral", "is_ephemeral"),
         ):
             if flag(host.get(key)):
@@ -929,83 +994,105 @@ class Builder:
                 for name, host in hosts.items()
                 if any(is_documentation_address(host.get(key)) for key in addresses)
             ],
-            "p2p_fleet_file": str(Path(self.source.path).absolute()),
+            "p2p_fleet_file": self.path,
         }
 
     def _breaches(self) -> list[dict[str, str]]:
-        """Return what the voter policy holds against each voter: {voter, rule, message}, in the voters' order."""
+        """Return what the voter policy holds against each voter: voter, rule and message."""
         found = []
         for voter in self.fleet.voters:
-            host, variables = self.fleet.hosts[voter], self.variables[voter]
-            status, provider = self._status(host), variables["p2p_provider"]
+            host, provider = self.fleet.hosts[voter], self.variables[voter]["p2p_provider"]
+            status = self._status(host)
             relay = flag(host.get("force_relay_mode")) or "relay" in str(host.get("role") or "")
             rules = (
-                (variables["p2p_is_container"], "container", "runs in a container"),
-                (variables["p2p_nat_blocked"], "nat_blocked", "is NAT-blocked: the others cannot reach it"),
+                (flag(host.get("is_container")), "container", "runs in a container"),
+                (
+                    flag(host.get("nat_blocked")),
+                    "nat_blocked",
+                    "is NAT-blocked",
+                ),
                 (relay, "relay", "is a relay or talks through one"),
                 (
                     provider in UNSTABLE_PROVIDERS,
                     "unstable_provider",
-                    f"is at {provider}, which takes machines away at will",
+                    f"is at {provider}, where machines go away",
                 ),
-                (status not in self.deployable, "not_ready", f"has status {status!r}"),
+                (status not in self.deployable, "not_ready", f"has the status {status!r}"),
                 (not flag(host.get("p2p_enabled")), "disabled", "is not enabled (p2p_enabled)"),
             )
             found += [
                 {
                     "voter": voter,
                     "rule": rule,
-                    "message": f"voter {voter!r} {text}; choose another voter or correct the host",
+                    "message": f"voter {voter!r} {text}; choose another, or correct it",
                 }
                 for broken, rule, text in rules
                 if broken
             ]
         return found
 
+    def _check_options(self) -> None:
+        for prefix, provider in self.prefixes.items():
+            if not provider or is_taken(group_name(provider)):
+                text = f"provider {provider!r} is the name of another group; write another word"
+                self.settings.refuse(("providers", prefix), text)
+        if self.fleet_group != "all":
+            if self.fleet_group != group_name(self.fleet_group) or not self.fleet_group:
+                text = f"{self.fleet_group!r} is no group name; write letters, digits and underscores"
+                self.settings.refuse(("fleet_group",), f"option 'fleet_group': {text}")
+            elif self.fleet_group in self.groups or is_taken(self.fleet_group):
+                text = f"{self.fleet_group!r} is the name of another group; write another word"
+                self.settings.refuse(("fleet_group",), f"option 'fleet_group': {text}")
+        self.settings.raise_problems()
+
     def _check_names(self) -> None:
-        """Refuse names that mean two things: in this file, or with what earlier sources added."""
-        inventory, path = self.plugin.inventory, str(Path(self.source.path).absolute())
+        """Refuse names that mean two things, in this file or together with what earlier sources added."""
+        taken = {*self.groups, *self.inventory.groups, self.fleet_group}
         for name in self.fleet.hosts:
-            if name in self.groups or name in inventory.groups:
-                self.source.refuse(
-                    ("hosts", name), f"host {name!r} has the name of a group; rename the host", key=True
-                )
-            elif name in inventory.hosts and (other := self._fleet_of(inventory, name)) not in (None, path):
-                self.source.refuse(("hosts", name), f"host {name!r} is also defined in {other}; rename one", key=True)
-        fleet_group = self.plugin.get_option("fleet_group")
-        if fleet_group in inventory.groups:
-            other = inventory.groups[fleet_group].vars.get("p2p_fleet_file")
-            if other not in (None, path):
-                text = f"a second fleet beside {other} in group {fleet_group!r}; load one, or give each its own fleet_group"
-                self.source.refuse((), text)
+            if name in taken:
+                self._refuse_name(name, "has the name of a group; rename the host")
+            elif name in self.inventory.hosts and (other := self._fleet_of(name)) not in (None, self.path):
+                self._refuse_name(name, f"is also defined in {other}; rename one of them")
+        group = self.inventory.groups.get(self.fleet_group)
+        if group and (other := group.vars.get("p2p_fleet_file", self.path)) != self.path:
+            text = f"a second fleet beside {other} in group {group.name!r}; give each its own fleet_group"
+            self.source.refuse((), text)
         self.source.raise_problems()
 
-    @staticmethod
-    def _fleet_of(inventory: Any, name: str) -> str | None:
+    def _refuse_name(self, name: str, text: str) -> None:
+        self.source.refuse(("hosts", name), f"host {name!r} {text}", key=True)
+
+    def _fleet_of(self, name: str) -> str | None:
         """Return the fleet file that a host in the inventory came from, if it came from one."""
-        host = inventory.hosts[name]
+        host = self.inventory.hosts[name]
         if "distributed_host" not in host.vars:
             return None
-        groups = [*host.get_groups(), inventory.groups["all"]]
-        return next((group.vars["p2p_fleet_file"] for group in groups if "p2p_fleet_file" in group.vars), None)
+        groups = [*host.get_groups(), self.inventory.groups["all"]]
+        return next(
+            (group.vars["p2p_fleet_file"] for group in groups if "p2p_fleet_file" in group.vars), None
+        )
 
     def _check_policy(self, breaches: list[dict[str, str]]) -> None:
         if self.plugin.get_option("voter_policy") == "enforce":
             for breach in breaches:
-                self.source.refuse(
-                    ("p2p_voters", self.fleet.voters.index(breach["voter"])), breach["message"]
-                )
+                self.source.refuse(self._voter_place(breach["voter"]), breach["message"])
             self.source.raise_problems()
 
+    def _voter_place(self, voter: str) -> Place:
+        return ("p2p_voters", self.fleet.voters.index(voter))
+
     def _warn(self, breaches: list[dict[str, str]]) -> None:
-        voters = self.fleet.voters
+        count = len(self.fleet.voters)
         for breach in breaches:
-            self._warning(("p2p_voters", voters.index(breach["voter"])), breach["message"])
-        if len(voters) < MIN_VOTERS:
-            text = f"{len(voters)} voters: no voter can stop without stopping the cluster; choose at least {MIN_VOTERS}"
+            self._warning(self._voter_place(breach["voter"]), breach["message"])
+        if not count:
+            text = f"no voters, so nobody elects a leader; list at least {MIN_VOTERS} under 'p2p_voters:'"
             self._warning(("p2p_voters",), text, key=True)
-        elif len(voters) % 2 == 0:
-            text = f"{len(voters)} voters: an even number outlives no more failures than {len(voters) - 1}; add or remove one"
+        elif count < MIN_VOTERS:
+            text = f"fewer than {MIN_VOTERS} voters ({count}): none may stop; list at least {MIN_VOTERS}"
+            self._warning(("p2p_voters",), text, key=True)
+        elif count % 2 == 0:
+            text = f"an even number of voters ({count}) tolerates no more failures than {count - 1}; add one"
             self._warning(("p2p_voters",), text, key=True)
         self._warn_about_endpoints()
 
@@ -1013,18 +1100,20 @@ class Builder:
         machines: dict[tuple[Any, ...], list[str]] = defaultdict(list)
         seeds: dict[str, list[str]] = defaultdict(list)
         for name, host in self.fleet.hosts.items():
-            if self._status(host) not in ("retired", "destroyed"):
-                found = self.variables[name]
-                machines[found["ansible_host"], found["ansible_port"], host.get("ssh_proxy")].append(name)
+            found = self.variables[name]
+            if self._status(host) not in ("retired", "destroyed"):  # their addresses may be others' by now
+                machines[found["ansible_host"], found["ansible_port"], jump_of(host, self.address)].append(
+                    name
+                )
             if name in self.voters:
-                seeds[self.variables[name]["p2p_advertise_url"]].append(name)
+                seeds[found["p2p_advertise_url"]].append(name)
         for (address, port, _), names in machines.items():
             if len(names) > 1:
-                text = f"{', '.join(names)} have the same address {address} port {port}; correct one, or mark it retired"
+                text = f"{', '.join(names)} share {address} port {port}; correct one, or mark it retired"
                 self._warning(("hosts", names[1]), text, key=True)
         for url, names in seeds.items():
             if len(names) > 1:
-                text = f"voters {', '.join(names)} have the same seed {url}; give each its own p2p_port or p2p_public_host"
+                text = f"voters {', '.join(names)} share the seed {url}; give each its own p2p_port"
                 self._warning(("hosts", names[1]), text, key=True)
 
     def _warning(self, place: Place, text: str, *, key: bool = False) -> None:
@@ -1032,11 +1121,9 @@ class Builder:
         self.plugin.display.warning(f"{self.source.path}:{line}:{column}: {text}")
 
     def _add(self, cluster: dict[str, Any]) -> None:
-        plugin, inventory = self.plugin, self.plugin.inventory
-        fleet_group = inventory.add_group(str(plugin.get_option("fleet_group")))
-        for name, value in cluster.items():
-            inventory.set_variable(fleet_group, name, value)
-        for group in self.groups:
+        inventory = self.inventory
+        new = [name for name in self.variables if name not in inventory.hosts]
+        for group in (self.fleet_group, *self.groups):
             inventory.add_group(group)
         for name, variables in self.variables.items():
             inventory.add_host(name)
@@ -1045,12 +1132,21 @@ class Builder:
         for group, names in self.groups.items():
             for name in names:
                 inventory.add_child(group, name)
-        if fleet_group != "all":
+        if self.fleet_group != "all":
             for name in self.variables:
-                inventory.add_child(fleet_group, name)
-        self._construct()
+                inventory.add_child(self.fleet_group, name)
+        try:
+            self._construct(cluster)
+        except AnsibleError as error:
+            for name in new:
+                inventory.remove_host(inventory.hosts[name])
+            text = f"{self.settings.path}: {error}; correct the expression, or set strict to false"
+            raise FleetFileError(text) from None
+        for variable, value in cluster.items():
+            inventory.set_variable(self.fleet_group, variable, value)
 
-    def _construct(self) -> None:
+    def _construct(self, cluster: dict[str, Any]) -> None:
+        """Apply the expressions of the constructed options, which see the cluster's variables too."""
         plugin = self.plugin
         compose, groups, keyed = (
             plugin.get_option(option) for option in ("compose", "groups", "keyed_groups")
@@ -1059,7 +1155,7 @@ class Builder:
             return
         strict = plugin.get_option("strict")
         for name in self.variables:
-            host = plugin.inventory.get_host(name)
-            plugin._set_composite_vars(compose, host.get_vars(), name, strict=strict)
-            plugin._add_host_to_composed_groups(groups, {}, name, strict=strict)
-            plugin._add_host_to_keyed_groups(keyed, {}, name, strict=strict)
+            variables = {**cluster, **self.inventory.get_host(name).get_vars()}
+            plugin._set_composite_vars(compose, variables, name, strict=strict)
+            plugin._add_host_to_composed_groups(groups, cluster, name, strict=strict)
+            plugin._add_host_to_keyed_groups(keyed, cluster, name, strict=strict)
