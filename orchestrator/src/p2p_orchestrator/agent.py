@@ -2,15 +2,12 @@
 
 import asyncio
 import contextlib
-import errno
 import secrets
 import signal
 from collections.abc import Coroutine
 from typing import Any
 
-from aiohttp import web
-
-from p2p_orchestrator import __version__, log, resources, tls
+from p2p_orchestrator import __version__, log, resources
 from p2p_orchestrator.clock import boottime
 from p2p_orchestrator.config import Config
 from p2p_orchestrator.elector import Elector
@@ -18,6 +15,7 @@ from p2p_orchestrator.errors import Exit, StartError
 from p2p_orchestrator.heartbeat_client import HeartbeatClient
 from p2p_orchestrator.heartbeat_server import HeartbeatServer
 from p2p_orchestrator.leadership import Leadership
+from p2p_orchestrator.listener import Listener
 from p2p_orchestrator.membership import Members
 from p2p_orchestrator.node import Node
 from p2p_orchestrator.notify import notify, watchdog_seconds
@@ -25,13 +23,14 @@ from p2p_orchestrator.roster import RosterKeeper
 from p2p_orchestrator.store import Store
 from p2p_orchestrator.store_etcd import EtcdStore
 from p2p_orchestrator.store_file import FileStore
+from p2p_orchestrator.tls import DenyList, Identity
 from p2p_orchestrator.watch import Watcher
 from p2p_orchestrator.web import Endpoints
 
 SAMPLE_SECONDS = 5.0
 TICK_SECONDS = 0.5
 RESIGN_SECONDS = 1.2
-CLOSE_SECONDS = 0.3
+RELOAD_SECONDS = 2.0
 
 
 class Agent:
@@ -49,12 +48,19 @@ class Agent:
         incarnation = secrets.token_hex(8)
         members = Members(config.node_id, incarnation, config.voters, boottime())
         self._node = Node(config, incarnation, members)
-        self._server_tls = tls.context(config.tls, server=True) if config.tls and config.listens else None
-        self._client_tls = tls.context(config.tls, server=False) if config.tls else None
+        self._deny = DenyList(config.deny)
+        self._heartbeats = HeartbeatServer(self._node, self._deny)
+        self._identity = Identity(config.tls, self._heartbeats.refuse_handshake) if config.tls else None
+        self._etcd_identity = Identity(config.etcd_tls) if config.etcd_tls else None
         self._stop = asyncio.Event()
         self._failure: StartError | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._runners: list[web.AppRunner] = []
+        self._public = Listener(Endpoints(self._node).app(), config.host, config.port, "--port / P2P_PORT")
+        self._private: Listener | None = None
+        if config.listens:
+            self._private = Listener(
+                self._heartbeats.app(), config.host, config.heartbeat_port, "P2P_HEARTBEAT_PORT"
+            )
         self._watcher = Watcher(self._node)
         if config.voter:
             leadership = Leadership(config.node_id, incarnation)
@@ -85,39 +91,19 @@ class Agent:
         config = self._config
         if config.etcd_endpoint is None:
             return FileStore(config.data_dir)
-        context = tls.context(config.etcd_tls, server=False) if config.etcd_tls else None
+        context = self._etcd_identity.client if self._etcd_identity else None
         return EtcdStore(config.etcd_endpoint, config.cluster, context)
 
     async def _listen(self) -> None:
-        config = self._config
-        await self._serve(Endpoints(self._node).app(), config.port, "--port / P2P_PORT")
-        if config.listens:
-            heartbeats = HeartbeatServer(self._node)
-            await self._serve(
-                heartbeats.app(), config.heartbeat_port, "P2P_HEARTBEAT_PORT", heartbeats_tls=True
-            )
-
-    async def _serve(
-        self, app: web.Application, port: int, what: str, *, heartbeats_tls: bool = False
-    ) -> None:
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=CLOSE_SECONDS)
-        await runner.setup()
-        self._runners.append(runner)
-        host = self._config.host
-        context = self._server_tls if heartbeats_tls else None
-        try:
-            await web.TCPSite(runner, host, port, ssl_context=context).start()
-        except OSError as error:
-            taken = error.errno == errno.EADDRINUSE
-            reason = "it is taken; stop what uses it, or set another" if taken else str(error.strerror)
-            raise StartError(Exit.PORT, f"cannot listen on {host}:{port} ({what}): {reason}") from error
+        await self._public.start()
+        if self._private is not None:
+            await self._private.start(self._identity.server if self._identity else None)
 
     def _start_tasks(self) -> None:
         node = self._node
-        client = HeartbeatClient(
-            node, lambda: self._client_tls, lambda name: tls.server_name(name, self._config.cluster)
-        )
+        client = HeartbeatClient(node, self._deny, lambda: self._identity.client if self._identity else None)
         jobs: list[Coroutine[Any, Any, None]] = [client.run(), self._sample(), self._tick(), self._watchdog()]
+        jobs.append(self._reload())
         if node.elector is not None:
             jobs += [
                 node.elector.run(),
@@ -177,6 +163,22 @@ class Agent:
             await asyncio.sleep(TICK_SECONDS)
             self._watcher.look()
 
+    async def _reload(self) -> None:
+        """Take up certificates and a deny-list that changed."""
+        listening = True
+        while True:
+            await asyncio.sleep(RELOAD_SECONDS)
+            self._deny.refresh()
+            identity, store = self._identity, self._node.elector and self._node.elector.store
+            if identity is not None and (identity.refresh() or not listening) and self._private is not None:
+                listening = await self._private.restart(identity.server)
+            if (
+                self._etcd_identity is not None
+                and self._etcd_identity.refresh()
+                and isinstance(store, EtcdStore)
+            ):
+                store.use_tls(self._etcd_identity.client)
+
     async def _watchdog(self) -> None:
         seconds = watchdog_seconds()
         while seconds is not None:
@@ -191,7 +193,7 @@ class Agent:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(runner.cleanup() for runner in self._runners))
+        await asyncio.gather(*(item.stop() for item in (self._public, self._private) if item is not None))
         if elector is not None:
             await elector.store.close()
         log.event("stopped", node=self._config.node_id)

@@ -13,6 +13,7 @@ from p2p_orchestrator import log
 from p2p_orchestrator.beliefs import Answer, parse
 from p2p_orchestrator.clock import boottime
 from p2p_orchestrator.node import Node
+from p2p_orchestrator.tls import DenyList, server_name
 
 INTERVAL = 5.0
 TIMEOUT = 4.0
@@ -24,16 +25,14 @@ class HeartbeatClient:
 
     Args:
         node: What to tell, and where the answers go.
+        deny: Voters on it are not asked.
         tls: Gives the context for the next connection, None for plain heartbeats.
-        server_name: Gives the name that a voter's certificate must carry.
     """
 
-    def __init__(
-        self, node: Node, tls: Callable[[], ssl.SSLContext | None], server_name: Callable[[str], str]
-    ) -> None:
+    def __init__(self, node: Node, deny: DenyList, tls: Callable[[], ssl.SSLContext | None]) -> None:
         self._node = node
+        self._deny = deny
         self._tls = tls
-        self._server_name = server_name
         self._failing: dict[str, str] = {}
         config = node.config
         names = config.voters or tuple(f"{seed.host}:{seed.port}" for seed in config.seeds)
@@ -70,7 +69,9 @@ class HeartbeatClient:
         voters = plain
         if node.config.voter:
             voters = json.dumps({**message, "heard": node.members.report(now)}).encode()
-        await asyncio.gather(*(self._send(session, name, url, voters) for name, url in self._targets))
+        await asyncio.gather(
+            *(self._send(session, name, url, voters) for name, url in self._targets if name not in self._deny)
+        )
 
     async def _send(self, session: aiohttp.ClientSession, name: str, url: str, body: bytes) -> None:
         node, sent = self._node, boottime()
@@ -81,7 +82,7 @@ class HeartbeatClient:
                 address,
                 data=body,
                 ssl=tls if tls is not None else True,
-                server_hostname=self._server_name(name) if tls is not None else None,
+                server_hostname=server_name(name, node.config.cluster) if tls is not None else None,
             ) as response:
                 answer, conflict = await self._read(response, name, sent)
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:

@@ -12,6 +12,7 @@ from p2p_orchestrator.clock import boottime
 from p2p_orchestrator.config import NAME
 from p2p_orchestrator.membership import FullError, Row
 from p2p_orchestrator.node import Node
+from p2p_orchestrator.tls import DenyList, check_peer
 
 PATH = "/v1/heartbeat/{node}"
 NODE_BYTES = 8_192
@@ -97,10 +98,16 @@ def rows(heard: object) -> list[Row]:
 
 
 class HeartbeatServer:
-    """Takes heartbeats into a node's membership and answers with what the node believes."""
+    """Takes heartbeats into a node's membership and answers with what the node believes.
 
-    def __init__(self, node: Node) -> None:
+    Args:
+        node: Where they go.
+        deny: Who is shut out.
+    """
+
+    def __init__(self, node: Node, deny: DenyList) -> None:
         self._node = node
+        self._deny = deny
         self._logged: dict[tuple[str, str], float] = {}
 
     def app(self) -> web.Application:
@@ -120,6 +127,10 @@ class HeartbeatServer:
         self._logged[reason, name] = now
         log.event("heartbeat_refused", "warning", reason=reason, node=name, detail=detail)
 
+    def refuse_handshake(self, reason: str, detail: str) -> None:
+        """Count and log a handshake that came to nothing."""
+        self.refuse(reason, "?", detail)
+
     async def _post(self, request: web.Request) -> web.Response:
         name = request.match_info["node"]
         try:
@@ -136,9 +147,13 @@ class HeartbeatServer:
         """Raise RefusedError unless the sender may speak for `name`."""
         if not NAME.fullmatch(name):
             raise RefusedError("malformed", 400, "not a node's name")
-        if name == self._node.config.node_id and request.remote is not None:
-            # A clone of this voter: its heartbeats are taken so that both report the conflict.
-            return
+        if self._node.config.tls is None:
+            refusal = ("denied", "on the deny-list") if name in self._deny else None
+        else:
+            certificate = request.get_extra_info("peercert")
+            refusal = check_peer(certificate or {}, name, self._node.config.cluster, self._deny)
+        if refusal is not None:
+            raise RefusedError(refusal[0], 403, refusal[1])
 
     async def _take(self, request: web.Request, name: str) -> None:
         voter = name in self._node.config.voters
@@ -164,5 +179,5 @@ class HeartbeatServer:
             self._node.members.hear(name, body["incarnation"][:TEXT], info, now)
         except FullError as error:
             raise RefusedError("too_many_nodes", 429, str(error)) from error
-        self._node.members.relay(heard, now)
+        self._node.members.relay((row for row in heard if row[0] not in self._deny), now)
         self._node.heartbeats["received"] += 1

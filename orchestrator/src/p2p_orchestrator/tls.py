@@ -1,10 +1,19 @@
-"""Mutual TLS from three files, read again when they change."""
+"""Mutual TLS from three files, read again when they change, and the list of those who are shut out."""
 
 import ssl
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+from p2p_orchestrator import log
 from p2p_orchestrator.config import TlsFiles
 from p2p_orchestrator.errors import Exit, StartError
+
+Refuse = Callable[[str, str], None]
+Stamp = tuple[tuple[int, int, int] | None, ...]
+NO_CERTIFICATE = "PEER_DID_NOT_RETURN_A_CERTIFICATE"
+EXPIRED = 10  # X509_V_ERR_CERT_HAS_EXPIRED
 
 
 def server_name(node_id: str, cluster: str) -> str:
@@ -12,17 +21,32 @@ def server_name(node_id: str, cluster: str) -> str:
     return f"{node_id}.{cluster}.p2p"
 
 
-def context(files: TlsFiles, *, server: bool) -> ssl.SSLContext:
-    """Return a context that shows the own certificate and demands one of the same authority.
+def _stamp(*paths: Path) -> Stamp:
+    """Return what changes when a file is replaced or written."""
+    return tuple(_file_stamp(path) for path in paths)
 
-    Raises:
-        StartError: A file cannot be read or used.
-    """
+
+def _file_stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _require_readable(path: Path) -> None:
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        reason = f"cannot read {path}: {error.strerror}; correct its path or its permissions"
+        raise StartError(Exit.SECRET, reason) from error
+
+
+def _context(files: TlsFiles, purpose: int) -> ssl.SSLContext:
     for path in (files.ca, files.cert, files.key):
-        _readable(path)
-    purpose = ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT
+        _require_readable(path)
     result = ssl.SSLContext(purpose)
-    result.minimum_version = ssl.TLSVersion.TLSv1_3 if server else ssl.TLSVersion.TLSv1_2
+    result.minimum_version = ssl.TLSVersion.TLSv1_3
     try:
         result.load_verify_locations(str(files.ca))
         result.load_cert_chain(str(files.cert), str(files.key))
@@ -33,10 +57,136 @@ def context(files: TlsFiles, *, server: bool) -> ssl.SSLContext:
     return result
 
 
-def _readable(path: Path) -> None:
-    try:
-        with path.open("rb"):
+def _handshake_reason(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "expired" if error.verify_code == EXPIRED else "untrusted"
+    return "no_certificate" if error.reason == NO_CERTIFICATE else "handshake"
+
+
+def _telling(refuse: Refuse) -> type[ssl.SSLObject]:
+    """Return a kind of TLS connection that tells `refuse` of failed handshakes: asyncio drops them."""
+
+    class Telling(ssl.SSLObject):
+        def do_handshake(self) -> None:
+            try:
+                super().do_handshake()
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                raise
+            except ssl.SSLError as error:
+                refuse(_handshake_reason(error), str(error))
+                raise
+
+    return Telling
+
+
+class Identity:
+    """One certificate, its key and the authority: contexts for both ends of a connection.
+
+    Args:
+        files: Where they are.
+        refuse: Told the reason and the details of each handshake that the server's end refused.
+
+    Raises:
+        StartError: A file cannot be read or used.
+    """
+
+    def __init__(self, files: TlsFiles, refuse: Refuse | None = None) -> None:
+        self._files = files
+        self._refuse = refuse
+        self._seen = self._now()
+        self.client, self.server = self._load()
+
+    def refresh(self) -> bool:
+        """Load the files if they changed and can be used; return whether that gave new contexts."""
+        stamp = self._now()
+        if stamp == self._seen:
+            return False
+        self._seen = stamp
+        try:
+            self.client, self.server = self._load()
+        except StartError as error:
+            log.event("certificate_not_reloaded", "error", reason=str(error))
+            return False
+        log.event("certificate_reloaded", file=str(self._files.cert))
+        return True
+
+    def _now(self) -> Stamp:
+        return _stamp(self._files.ca, self._files.cert, self._files.key)
+
+    def _load(self) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+        server = _context(self._files, ssl.PROTOCOL_TLS_SERVER)
+        if self._refuse is not None:
+            server.sslobject_class = _telling(self._refuse)
+        return _context(self._files, ssl.PROTOCOL_TLS_CLIENT), server
+
+
+class DenyList:
+    """Node names and certificate serials (hexadecimal) that are shut out, one a line; `#` begins a comment.
+
+    Args:
+        path: The file; None, or a file that is not there, shuts out nobody.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._seen: Stamp | None = None
+        self._names: frozenset[str] = frozenset()
+        self._serials: frozenset[str] = frozenset()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the file if it changed; the last list stays if it cannot be read."""
+        if self._path is None or (stamp := _stamp(self._path)) == self._seen:
             return
-    except OSError as error:
-        reason = f"cannot read {path}: {error.strerror}; correct its path or its permissions"
-        raise StartError(Exit.SECRET, reason) from error
+        first, self._seen = self._seen is None, stamp
+        try:
+            text = self._path.read_text() if stamp[0] else ""
+        except (OSError, ValueError) as error:
+            log.event("deny_list_not_read", "error", file=str(self._path), reason=str(error))
+            return
+        lines = [line.partition("#")[0].strip() for line in text.splitlines()]
+        self._names = frozenset(line for line in lines if line)
+        self._serials = frozenset(_serial(line) for line in self._names)
+        if not first or self._names:
+            log.event("deny_list_read", file=str(self._path), entries=len(self._names))
+
+    def __contains__(self, node: object) -> bool:
+        """Tell whether a node's name is on the list."""
+        return node in self._names
+
+    def serial(self, serial: str) -> bool:
+        """Tell whether a certificate's serial is on the list."""
+        return _serial(serial) in self._serials
+
+
+def _serial(text: str) -> str:
+    return text.replace(":", "").upper().lstrip("0")
+
+
+def check_peer(
+    certificate: Mapping[str, Any], name: str, cluster: str, deny: DenyList
+) -> tuple[str, str] | None:
+    """Return why the holder of `certificate` may not speak for node `name`, or None if it may.
+
+    Args:
+        certificate: As `ssl.SSLSocket.getpeercert` gives it. A connection may outlive its validity.
+        name: The node in whose name the holder speaks.
+        cluster: This cluster's name.
+        deny: Who is shut out.
+
+    Returns:
+        The reason in one word, and the details.
+    """
+    names = [value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"]
+    if server_name(name, cluster) not in names:
+        ours = any(value.endswith(f".{cluster}.p2p") for value in names)
+        return (
+            "impostor" if ours else "wrong_cluster",
+            f"its certificate is for {', '.join(names) or 'nobody'}",
+        )
+    serial = str(certificate.get("serialNumber", ""))
+    if name in deny or deny.serial(serial):
+        return "denied", f"on the deny-list (serial {serial})"
+    if ssl.cert_time_to_seconds(certificate["notAfter"]) < time.time():
+        return "expired", f"its certificate ended on {certificate['notAfter']}"
+    return None

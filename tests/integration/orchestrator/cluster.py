@@ -1,6 +1,7 @@
 """A cluster of real etcd members and real agents on this machine, each host with an address of its own.
 
-On loopback the hosts are 127.77.N.x; with `network=True` each is a network namespace on a bridge, so that it can be cut off.
+On loopback the hosts are 127.77.N.x; with `network=True` each is a network namespace on a bridge, so that it
+can be cut off.
 """
 
 import itertools
@@ -16,7 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parents[3]
 ETCD = shutil.which("etcd")
@@ -143,7 +144,9 @@ class Agent(Process):
 class Cluster:
     """Hosts 1 to `voters` run an etcd member and an agent; those after them an agent."""
 
-    def __init__(self, path: Path, voters: int, others: int = 0, *, network: bool = False, **env: str) -> None:
+    def __init__(
+        self, path: Path, voters: int, others: int = 0, *, network: bool = False, **env: str
+    ) -> None:
         self.path = path
         self.network = network
         self.number = next(_numbers) % 250
@@ -157,12 +160,14 @@ class Cluster:
         self.members = {name: self._member(name) for name in self.voters}
         self.agents = {name: self.agent(name, name) for name in self.names}
 
-    def __enter__(self) -> "Cluster":
+    def __enter__(self) -> Self:
+        """Start everything."""
         for process in (*self.members.values(), *self.agents.values()):
             process.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Leave nothing behind."""
         for process in (*self.agents.values(), *self.members.values()):
             process.kill()
         if self.network:
