@@ -1,0 +1,297 @@
+"""Three real etcd members under these certificates: who gets in, who does not, and a rotation."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import http.client
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from library import p2p_certificate as subject
+
+pytestmark = pytest.mark.skipif(shutil.which("etcd") is None, reason="etcd is not installed")
+
+VOTERS = {f"hetzner-cpu{n}": f"127.0.31.{n}" for n in (1, 2, 3)}
+OUTSIDER = "vast-28918742"
+PATIENCE = 30.0  # seconds for an election on a busy machine
+
+
+@dataclass
+class Controller:
+    """A controller's directory of certificates."""
+
+    root: Path
+
+    def run(self, **changes: Any) -> dict[str, Any]:
+        """Run the module for the three voters and one node that does not vote."""
+        nodes = [{"node_id": n, "addresses": [a], "server": True} for n, a in VOTERS.items()]
+        params: dict[str, Any] = {
+            "state_dir": str(self.root),
+            "cluster": "lab",
+            "passphrase": "",
+            "nodes": [*nodes, {"node_id": OUTSIDER, "addresses": [], "server": False}],
+            "removed": [],
+            "seen": {},
+            "adopt": "",
+            "ca_days": 3650,
+            "leaf_days": 90,
+            "renew_below_days": 30,
+            "rotate": "none",
+            "lock_seconds": 5,
+        }
+        return subject.run(params | changes, check_mode=False, now=dt.datetime.now(dt.timezone.utc))[0]
+
+
+def deliver(result: dict[str, Any], node_id: str, folder: Path) -> Path:
+    """Write a node's files as the roles do: the bundle, the certificate and the key apart."""
+    folder.mkdir(exist_ok=True)
+    (folder / "ca.crt").write_text(result["ca_bundle"])
+    (folder / "crl.pem").write_text(result["crl"])
+    if result["nodes"][node_id]["file"]:
+        certificates, key = subject.blocks(Path(result["nodes"][node_id]["file"]).read_bytes())
+        assert key is not None
+        (folder / "node.crt").write_bytes(certificates[0])
+        (folder / "node.key").write_bytes(key)
+    return folder
+
+
+def context(folder: Path | None, ca: Path) -> ssl.SSLContext:
+    """Return a client's context; None shows no certificate."""
+    made = ssl.create_default_context(cafile=str(ca / "ca.crt"))
+    if folder is not None:
+        made.load_cert_chain(folder / "node.crt", folder / "node.key")
+    return made
+
+
+@dataclass
+class Cluster:
+    """The members, each on an address of its own, and the folders of their certificates."""
+
+    base: Path
+    client_port: int
+    peer_port: int
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, name: str) -> None:
+        """Start one member with the flags of the role's unit."""
+        address, tls = VOTERS[name], self.base / f"tls-{name}"
+        peers = ",".join(f"{n}=https://{a}:{self.peer_port}" for n, a in VOTERS.items())
+        command = ["etcd", "--name", name, "--data-dir", str(self.base / f"data-{name}")]
+        flags = {
+            "listen-client-urls": f"https://{address}:{self.client_port}",
+            "advertise-client-urls": f"https://{address}:{self.client_port}",
+            "listen-peer-urls": f"https://{address}:{self.peer_port}",
+            "initial-advertise-peer-urls": f"https://{address}:{self.peer_port}",
+            "initial-cluster": peers,
+            "initial-cluster-state": "new",
+            "heartbeat-interval": "100",
+            "election-timeout": "1000",
+            "trusted-ca-file": str(tls / "ca.crt"),
+            "cert-file": str(tls / "node.crt"),
+            "key-file": str(tls / "node.key"),
+            "client-crl-file": str(tls / "crl.pem"),
+            "peer-trusted-ca-file": str(tls / "ca.crt"),
+            "peer-cert-file": str(tls / "node.crt"),
+            "peer-key-file": str(tls / "node.key"),
+            "peer-crl-file": str(tls / "crl.pem"),
+            "peer-cert-allowed-hostname": subject.voter_name("lab"),
+        }
+        command += [f"--{flag}={value}" for flag, value in flags.items()]
+        command += ["--client-cert-auth", "--peer-client-cert-auth", "--pre-vote"]
+        command += ["--experimental-peer-skip-client-san-verification", "--logger=zap"]
+        with (self.base / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def stop(self, name: str) -> None:
+        """Stop one member."""
+        process = self.processes.pop(name)
+        process.terminate()
+        process.wait(20)
+
+    def ask(
+        self, name: str, tls: Path | None, ca: Path, path: str, body: Any = None, *, peer: bool = False
+    ) -> Any:
+        """Ask one member over TLS.
+
+        Raises:
+            OSError: it cannot be reached, or one side refuses the other.
+            http.client.HTTPException: it hangs up, or answers with an error.
+        """
+        port = self.peer_port if peer else self.client_port
+        connection = http.client.HTTPSConnection(VOTERS[name], port, timeout=5, context=context(tls, ca))
+        try:
+            connection.request(
+                "GET" if body is None else "POST", path, None if body is None else json.dumps(body)
+            )
+            answer = connection.getresponse()
+            text = answer.read()
+            if answer.status != http.HTTPStatus.OK:
+                raise http.client.HTTPException(f"{answer.status}: {text!r}")
+            return json.loads(text)
+        finally:
+            connection.close()
+
+    def own(self, name: str) -> Path:
+        """Return the folder of a member's own certificates."""
+        return self.base / f"tls-{name}"
+
+    def put(self, name: str, key: str, value: str) -> None:
+        """Write a key through one member's gateway, with that node's own certificate."""
+        own = self.own(name)
+        body = {
+            "key": base64.b64encode(key.encode()).decode(),
+            "value": base64.b64encode(value.encode()).decode(),
+        }
+        self.ask(name, own, own, "/v3/kv/put", body)
+
+    def takes_part(self, name: str) -> bool:
+        """Say whether a member takes a write."""
+        try:
+            self.put(name, "ready", name)
+        except (OSError, http.client.HTTPException):
+            return False
+        return True
+
+    def wait(self, name: str) -> None:
+        """Wait until a member takes part in writes."""
+        until = time.monotonic() + PATIENCE
+        while not self.takes_part(name):
+            if time.monotonic() > until or self.processes[name].poll() is not None:
+                pytest.fail(f"{name} does not take part:\n{(self.base / f'{name}.log').read_text()[-3000:]}")
+            time.sleep(0.2)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def controller(tmp_path: Path) -> Controller:
+    return Controller(tmp_path / "state")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, controller: Controller) -> Iterator[Cluster]:
+    made = Cluster(tmp_path, free_port(), free_port())
+    result = controller.run()
+    for name in [*VOTERS, OUTSIDER]:
+        deliver(result, name, made.own(name))
+    try:
+        for name in VOTERS:
+            made.start(name)
+        for name in VOTERS:
+            made.wait(name)
+        yield made
+    finally:
+        for name in list(made.processes):
+            made.stop(name)
+
+
+def refused(cluster: Cluster, tls: Path | None, ca: Path, *, peer: bool, by: Iterable[str] = VOTERS) -> bool:
+    """Say whether every one of these members hangs up on this certificate."""
+    outcomes = {refused_by(cluster, name, tls, ca, peer=peer) for name in by}
+    assert len(outcomes) == 1, "the members disagree"
+    return outcomes.pop()
+
+
+def refused_by(cluster: Cluster, name: str, tls: Path | None, ca: Path, *, peer: bool) -> bool:
+    """Say whether one member hangs up on this certificate."""
+    try:
+        cluster.ask(name, tls, ca, "/version", peer=peer)
+    except (OSError, http.client.HTTPException):
+        return True
+    return False
+
+
+async def test_who_gets_in_and_who_does_not(cluster: Cluster, controller: Controller, tmp_path: Path) -> None:
+    # Members see each other: what one takes, another gives.
+    cluster.put("hetzner-cpu1", "leader", "x")
+    own = cluster.own("hetzner-cpu3")
+    key = base64.b64encode(b"leader").decode()
+    found = cluster.ask("hetzner-cpu3", own, own, "/v3/kv/range", {"key": key})
+    assert base64.b64decode(found["kvs"][0]["value"]) == b"x"
+
+    # The orchestrator's way: aiohttp to the gateway.
+    url = f"https://127.0.31.2:{cluster.client_port}/v3/maintenance/status"
+    tls = context(cluster.own("hetzner-cpu2"), own)
+    async with aiohttp.ClientSession() as session, session.post(url, data="{}", ssl=tls) as answer:
+        assert answer.status == http.HTTPStatus.OK
+        assert int((await answer.json(content_type=None))["leader"]) > 0
+
+    # Nobody without a certificate, with one of another CA, or of another cluster.
+    stranger = deliver(Controller(tmp_path / "other").run(), OUTSIDER, tmp_path / "tls-stranger")
+    foreign = Controller(tmp_path / "prod").run(cluster="prod")
+    foreign_voter = deliver(foreign, "hetzner-cpu1", tmp_path / "tls-foreign")
+    for peer in (False, True):
+        assert not refused(cluster, own, own, peer=peer)
+        assert refused(cluster, None, own, peer=peer)
+        assert refused(cluster, stranger, own, peer=peer)
+        assert refused(cluster, foreign_voter, own, peer=peer)
+
+    # A node that does not vote is of the cluster, and still no peer of the store.
+    assert refused(cluster, cluster.own(OUTSIDER), own, peer=True)
+
+    # A client that trusts another CA hangs up on the members.
+    assert refused(cluster, own, stranger, peer=False)
+
+    # A removed voter is out as soon as its colleagues have the list, without a restart.
+    stolen = cluster.own("hetzner-cpu3")
+    result = controller.run(
+        nodes=[
+            {"node_id": n, "addresses": [VOTERS[n]], "server": True} for n in ("hetzner-cpu1", "hetzner-cpu2")
+        ],
+        removed=["hetzner-cpu3"],
+    )
+    for name in ("hetzner-cpu1", "hetzner-cpu2"):
+        (cluster.own(name) / "crl.pem").write_text(result["crl"])
+    for peer in (False, True):
+        assert refused(cluster, stolen, own, peer=peer, by=("hetzner-cpu1", "hetzner-cpu2"))
+    cluster.put("hetzner-cpu1", "after", "removal")
+
+
+def test_rotation_one_voter_at_a_time_keeps_the_store_writable(
+    cluster: Cluster, controller: Controller
+) -> None:
+    original = (cluster.own("hetzner-cpu1") / "ca.crt").read_text()
+    before_leaf = (cluster.own("hetzner-cpu1") / "node.crt").read_bytes()
+    members = list(VOTERS)
+    assert not refused(cluster, cluster.own(OUTSIDER), cluster.own("hetzner-cpu1"), peer=False)
+
+    def write_through_all_but(down: str | None, label: str) -> None:
+        for name in members:
+            if name != down:
+                cluster.wait(name)
+                cluster.put(name, label, name)
+
+    for stage in ("start", "switch", "finish"):
+        result = controller.run(rotate=stage)
+        for name in members:
+            changed = (cluster.own(name) / "ca.crt").read_text() != result["ca_bundle"]
+            assert changed == (stage != "switch"), "only a changed bundle needs a restart"
+            if changed:
+                cluster.stop(name)
+                write_through_all_but(name, stage)
+            deliver(result, name, cluster.own(name))
+            if changed:
+                cluster.start(name)
+            # Half the members are a stage behind: they still work together.
+            write_through_all_but(None, stage)
+    assert (cluster.own("hetzner-cpu1") / "ca.crt").read_text() != original
+    assert (cluster.own("hetzner-cpu1") / "node.crt").read_bytes() != before_leaf
+
+    # What the old CA signed, and nobody renewed, is worth nothing now.
+    assert refused(cluster, cluster.own(OUTSIDER), cluster.own("hetzner-cpu1"), peer=False)
