@@ -118,7 +118,7 @@ def release_wanted(spec: Mapping[str, Any]) -> Dict[str, Any]:
     """Return a release's specification with digests in place of contents."""
     wheel = spec.get("wheel")
     return {
-        "root": str(spec["root"]).rstrip("/"),
+        "root": str(spec.get("root") or "").rstrip("/") or None,
         "name": spec["name"],
         "lock_sha256": sha256_text(spec.get("lock") or ""),
         "requirements": compact_lock(spec.get("lock") or ""),

@@ -14,7 +14,7 @@ import time
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
 
 from .p2p_digest import release_wanted
-from .p2p_files import check_writable, file_diff, owner_ids, ownership, write_file
+from .p2p_files import check_writable, file_diff, write_file
 from .p2p_python import Interpreter, PythonError, choose
 from .p2p_releases import (
     MANIFEST,
@@ -528,6 +528,3 @@ def _describe(request: Request, plan: Plan) -> Dict[str, Any]:
         "packages": plan.packages,
         "diff": request.diff(plan) if plan.changes else [],
     }
-
-
-__all__ = ["ReleaseError", "Request", "apply", "owner_ids", "ownership"]

@@ -17,7 +17,7 @@ from .p2p_files import (
     ownership,
 )
 from .p2p_releases import Drift
-from .p2p_services import definition_wanted, manager_for, names_asked, service_drift
+from .p2p_services import definition_wanted, manager_for, names_asked, release_folder, service_drift
 from .p2p_systemd import RUNNING_STATES, ServiceError, UnitState, process_environment, process_folder
 
 _PHRASES = {
@@ -142,7 +142,7 @@ class Request:
             if stopped:
                 after["runs from"] = "none"
             elif current:
-                after["runs from"] = os.path.realpath(current)
+                after["runs from"] = release_folder(current)
         if not self.wanted["current"]:
             before.pop("runs from")
             after.pop("runs from")

@@ -6,7 +6,7 @@ import os
 from typing import Any, Dict, List, Mapping, Optional
 
 from .p2p_files import directory_reasons, file_reasons
-from .p2p_releases import Drift
+from .p2p_releases import Drift, find
 from .p2p_systemd import RUNNING_STATES, ServiceError, Systemd, UnitState, process_environment, process_folder
 
 DIGEST_VARIABLE = "P2P_CONFIG_DIGEST"
@@ -42,6 +42,34 @@ def definition_wanted(wanted: Mapping[str, Any], manager: Systemd) -> Optional[D
     }
 
 
+def release_folder(current: str) -> str:
+    """Return the directory that a service should run from.
+
+    Args:
+        current: a symlink to it, or a path `<root>/releases/<name>`; a release that was mended lies in `<name>~2` or
+            so, which the plain name stands for too.
+    """
+    parent, base = os.path.split(os.path.normpath(current))
+    if os.path.basename(parent) == "releases" and not os.path.islink(current):
+        if "~" in base and not os.path.isdir(current):
+            return os.path.realpath(current)  # in a preview: it is going to be built
+        found = find(os.path.dirname(parent), base.split("~")[0])
+        if found:
+            return os.path.realpath(found)
+    return os.path.realpath(current)
+
+
+def restarts_service(item: Drift) -> bool:
+    """Tell whether mending a difference stops or restarts the service, if it runs."""
+    if item.part in ("file", "unit"):
+        return _rewritten(item)
+    return item.part in ("restart", "state")
+
+
+def _rewritten(item: Drift) -> bool:
+    return "content differs" in item.why or item.why in ("missing", "not a regular file")
+
+
 def stale_reasons(wanted: Mapping[str, Any], pid: int) -> List[str]:
     """Return why a running process is not what a restart would give: another configuration, another release."""
     reasons = []
@@ -52,7 +80,7 @@ def stale_reasons(wanted: Mapping[str, Any], pid: int) -> List[str]:
             reasons.append("runs with an older configuration")
     folder = process_folder(pid)
     if wanted.get("current") and folder is not None:
-        target = os.path.realpath(wanted["current"])
+        target = release_folder(wanted["current"])
         if folder != target:
             reasons.append("runs from %s, not %s" % (folder, target))
     return reasons
@@ -120,11 +148,7 @@ def service_drift(
         drift.append(Drift("enabled", unit, "%s, not enabled" % (state.enabled or "unknown")))
     if wanted["enabled"] is False and state.enabled not in ("", "disabled", "static", "masked"):
         drift.append(Drift("enabled", unit, "%s, not disabled" % state.enabled))
-    rewritten = any(
-        item.part in ("file", "unit")
-        and ("content differs" in item.why or item.why in ("missing", "not a regular file"))
-        for item in files
-    )
+    rewritten = any(item.part in ("file", "unit") and _rewritten(item) for item in files)
     return drift + _state_drift(wanted, state, unit, rewritten)
 
 

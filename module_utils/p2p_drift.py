@@ -1,0 +1,58 @@
+"""All the ways in which a node is not what it is meant to be."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping
+
+from .p2p_digest import service_wanted
+from .p2p_releases import root_drift
+from .p2p_services import manager_for, names_asked, restarts_service, service_drift
+from .p2p_systemd import ServiceError
+
+
+def _in_full(service: Mapping[str, Any]) -> Mapping[str, Any]:
+    return service if "unit_sha256" in service else service_wanted(service)
+
+
+def node_drift(wanted: Mapping[str, Any], root: str, timeout: float) -> List[Dict[str, Any]]:
+    """Compare a node with what it is meant to be.
+
+    Args:
+        wanted: `release` (of the filter p2p_release_wanted) and `services` (of p2p_service_wanted), each optional.
+        root: where releases lie, unless the release says so itself.
+        timeout: seconds that each question to the service manager may take.
+
+    Returns:
+        For each difference `part`, `name`, `why`, and `restarts`, the services that its mending stops or restarts.
+
+    Raises:
+        MarkerError: if the wanted lock is not understood.
+    """
+    found: List[Dict[str, Any]] = []
+    services = [_in_full(item) for item in wanted.get("services") or []]
+    release = wanted.get("release")
+    if release:
+        release = dict(release, root=release.get("root") or root)
+        runners = [
+            item["name"]
+            for item in services
+            if str(item.get("current") or "").startswith(release["root"] + "/")
+        ]
+        for item in root_drift(release):
+            # A file of the release is put back in place; anything else gives a new release.
+            found.append(dict(item._asdict(), restarts=[] if item.part == "file" else runners))
+    for service in services:
+        found += _service(service, timeout)
+    return found
+
+
+def _service(service: Mapping[str, Any], timeout: float) -> List[Dict[str, Any]]:
+    try:
+        manager = manager_for(service["manager"], timeout)
+        states = manager.states(names_asked(service))
+    except ServiceError as error:
+        return [{"part": "manager", "name": service["name"], "why": "%s" % error, "restarts": []}]
+    return [
+        dict(item._asdict(), restarts=[service["name"]] if restarts_service(item) else [])
+        for item in service_drift(service, manager, states)
+    ]

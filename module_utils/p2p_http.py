@@ -1,0 +1,173 @@
+"""The node's own endpoints, asked over loopback with a bound on time and size."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import ssl
+import time
+from typing import Any, Dict, Mapping, Optional, Tuple
+from urllib.parse import urlsplit
+
+# /status of 1,000 members is 1.3 MB.
+LARGEST = 16 << 20
+
+
+def _ask(
+    connection: http.client.HTTPConnection, method: str, path: str, body: Optional[str], deadline: float
+) -> Tuple[int, bytes]:
+    connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+    response = connection.getresponse()
+    blocks, size = [], 0
+    while True:
+        block = response.read(1 << 16)
+        if not block:
+            return response.status, b"".join(blocks)
+        blocks.append(block)
+        size += len(block)
+        if size > LARGEST or time.monotonic() > deadline:
+            raise ValueError("the answer is too long or too slow")
+
+
+def get_json(host: str, port: int, path: str, timeout: float) -> Dict[str, Any]:
+    """Ask a local HTTP endpoint.
+
+    Returns:
+        `status` (HTTP code or None), `body` (JSON or None), `ms`, and `error` (text or None).
+    """
+    began = time.monotonic()
+    answer: Dict[str, Any] = {"status": None, "body": None, "ms": None, "error": None}
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    try:
+        answer["status"], raw = _ask(connection, "GET", path, None, began + timeout)
+        answer["ms"] = round((time.monotonic() - began) * 1000, 1)
+        answer["body"] = json.loads(raw)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        answer["error"] = "%s" % (error or type(error).__name__)
+    finally:
+        connection.close()
+    return answer
+
+
+def trimmed_status(body: Any) -> Any:
+    """Return a /status document with its peers cut down to what a report reads.
+
+    Each peer becomes its name and whether it is alive (null where the program does not say).
+    """
+    if not isinstance(body, dict):
+        return body
+    short = dict(body)
+    peers = body.get("peers")
+    if isinstance(peers, Mapping):
+        short["peers"] = [
+            {"name": str(name), "alive": item.get("alive") if isinstance(item, Mapping) else None}
+            for name, item in sorted(peers.items())
+        ]
+    elif isinstance(peers, list):
+        short["peers"] = [
+            {"name": str(item.get("node_id")), "alive": item.get("alive")}
+            if isinstance(item, Mapping)
+            else {"name": str(item), "alive": None}
+            for item in peers
+        ]
+    return short
+
+
+def ask_orchestrator(port: int, timeout: float) -> Dict[str, Any]:
+    """Return what the local orchestrator answers on /health and /status."""
+    health = get_json("127.0.0.1", port, "/health", timeout)
+    if health["status"] is None:
+        return {"health": health, "status": dict(health)}
+    status = get_json("127.0.0.1", port, "/status", timeout)
+    status["body"] = trimmed_status(status["body"])
+    return {"health": health, "status": status}
+
+
+def has_data(data_dir: str) -> Optional[bool]:
+    """Tell whether an etcd member has data below a directory; None if that may not be seen."""
+    try:
+        return bool(os.listdir(os.path.join(data_dir, "member", "wal")))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return None
+
+
+def etcd_view(member: Mapping[str, Any], members: Mapping[str, Any]) -> Dict[str, Any]:
+    """Return the answers of etcd's JSON gateway in the probe's form; ids stay decimal text, as etcd gives them.
+
+    Args:
+        member: the answer of /v3/maintenance/status.
+        members: the answer of /v3/cluster/member/list.
+    """
+    header = member.get("header") or {}
+    return {
+        "member_id": header.get("member_id"),
+        "cluster_id": header.get("cluster_id"),
+        "leader": member.get("leader") if str(member.get("leader") or "0") != "0" else None,
+        "raft_index": int(member.get("raftIndex") or 0),
+        "raft_applied_index": int(member.get("raftAppliedIndex") or 0),
+        "raft_term": int(member.get("raftTerm") or 0),
+        "learner": bool(member.get("isLearner")),
+        # The member's own view; asking for the list of alarms would write to the raft log.
+        "alarms": list(member.get("errors") or []),
+        "version": member.get("version"),
+        "db_size": int(member.get("dbSize") or 0),
+        "members": [
+            {
+                "id": item.get("ID"),
+                "name": item.get("name") or "",
+                "learner": bool(item.get("isLearner")),
+                "peer_urls": list(item.get("peerURLs") or []),
+                "client_urls": list(item.get("clientURLs") or []),
+            }
+            for item in members.get("members") or []
+        ],
+    }
+
+
+def ask_etcd(spec: Mapping[str, Any], data_dir: str, timeout: float) -> Dict[str, Any]:
+    """Ask the node's own etcd member what it is.
+
+    Args:
+        spec: `endpoint`, and for TLS `ca`, `cert`, `key` (paths on the node).
+        data_dir: where its data lies.
+        timeout: seconds.
+
+    Returns:
+        The keys of `etcd_view`, or `error`; `has_data`, `data_dir` and `ms` always.
+    """
+    answer: Dict[str, Any] = {"has_data": has_data(data_dir), "data_dir": data_dir, "error": None, "ms": None}
+    began = time.monotonic()
+    connection: Optional[http.client.HTTPConnection] = None
+    try:
+        connection = _connect(spec, timeout)
+        status, raw = _ask(connection, "POST", "/v3/maintenance/status", "{}", began + timeout)
+        if status != 200:
+            raise ValueError("status %d: %s" % (status, raw[:200].decode("utf-8", "replace")))
+        member = json.loads(raw)
+        # Without `linearizable` a 3.5 member would ask its leader, and hang without one; 3.4 does not know the word.
+        for question in ('{"linearizable":false}', "{}"):
+            status, raw = _ask(connection, "POST", "/v3/cluster/member/list", question, began + timeout)
+            if status == 200:
+                break
+        answer.update(etcd_view(member, json.loads(raw) if status == 200 else {}))
+        answer["ms"] = round((time.monotonic() - began) * 1000, 1)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        answer["error"] = "%s" % (error or type(error).__name__)
+    finally:
+        if connection is not None:
+            connection.close()
+    return answer
+
+
+def _connect(spec: Mapping[str, Any], timeout: float) -> http.client.HTTPConnection:
+    url = urlsplit(str(spec["endpoint"]))
+    host, port = url.hostname or "127.0.0.1", url.port or 2379
+    if url.scheme != "https":
+        return http.client.HTTPConnection(host, port, timeout=timeout)
+    context = ssl.create_default_context(cafile=spec.get("ca") or None)
+    if spec.get("cert"):
+        context.load_cert_chain(spec["cert"], spec.get("key") or None)
+    return http.client.HTTPSConnection(host, port, timeout=timeout, context=context)

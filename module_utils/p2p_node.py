@@ -1,0 +1,152 @@
+"""What kind of machine a node is: platform, disk, memory, clock, user, interpreters. Nothing is started for it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import pwd
+import re
+import sys
+import time
+from typing import Any, Dict, List, Optional
+
+from .p2p_python import candidates
+from .p2p_run import run
+
+
+def _os_release() -> Dict[str, str]:
+    found: Dict[str, str] = {}
+    for path in ("/etc/os-release", "/usr/lib/os-release"):
+        try:
+            with open(path, encoding="utf-8") as handle:
+                for line in handle:
+                    key, _, value = line.strip().partition("=")
+                    found[key] = value.strip("\"'")
+        except OSError:
+            continue
+        break
+    return found
+
+
+def container() -> Optional[str]:
+    """Return what contains this node (`docker`, `lxc`, ...), or None if nothing that can be told."""
+    try:
+        with open("/proc/1/environ", "rb") as handle:
+            for pair in handle.read().split(b"\0"):
+                if pair.startswith(b"container="):
+                    return pair[10:].decode("ascii", "replace")
+    except OSError:
+        pass
+    if os.path.exists("/.dockerenv"):
+        return "docker"
+    return "podman" if os.path.exists("/run/.containerenv") else None
+
+
+def describe_platform() -> Dict[str, Any]:
+    """Return the operating system, the machine and what contains it."""
+    release = _os_release()
+    return {
+        "system": platform.system(),
+        "distribution": release.get("ID") or platform.system().lower(),
+        "version": release.get("VERSION_ID") or platform.release(),
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "hostname": platform.node(),
+        "container": container(),
+        "cpus": os.cpu_count(),
+    }
+
+
+def describe_manager() -> str:
+    """Return what manages services here: `systemd`, `launchd` or `none`."""
+    if os.path.isdir("/run/systemd/system"):
+        return "systemd"
+    return "launchd" if sys.platform == "darwin" else "none"
+
+
+def describe_user() -> Dict[str, Any]:
+    """Return who the module runs as; `sudo` is whether it may become root without a password (None: it is root)."""
+    uid = os.geteuid()
+    try:
+        entry = pwd.getpwuid(uid)
+        name, home = entry.pw_name, entry.pw_dir
+    except KeyError:
+        name, home = str(uid), os.environ.get("HOME", "/")
+    sudo = None if uid == 0 else run(["sudo", "-n", "true"], 5).code == 0
+    return {"name": name, "uid": uid, "home": home, "root": uid == 0, "sudo": sudo}
+
+
+def _has_venv(real: str) -> bool:
+    match = re.search(r"python3\.(\d+)$", real)
+    if not match:
+        return False
+    lib = os.path.join(os.path.dirname(os.path.dirname(real)), "lib", "python3." + match.group(1))
+    return os.path.isfile(os.path.join(lib, "ensurepip", "__init__.py"))
+
+
+def describe_pythons() -> List[Dict[str, Any]]:
+    """Return the interpreters found, the newest first: `path`, `version` (`3.11`) and whether it has `venv`."""
+    found = []
+    for path in candidates():
+        real = os.path.realpath(path)
+        match = re.search(r"python(3\.\d+)$", real)
+        found.append({"path": path, "version": match.group(1) if match else None, "venv": _has_venv(real)})
+    return found
+
+
+def describe_disk(path: str) -> Dict[str, Any]:
+    """Return the file system below `path` (or its nearest existing parent), in MiB."""
+    while not os.path.isdir(path):
+        path = os.path.dirname(path) or "/"
+    found = os.statvfs(path)
+    total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
+    return {
+        "path": path,
+        "total_mb": total >> 20,
+        "free_mb": free >> 20,
+        "used_percent": round(100.0 * (1 - free / total), 1) if total else 0.0,
+        "inodes_free": found.f_favail if found.f_files else None,
+    }
+
+
+def describe_memory() -> Dict[str, Any]:
+    """Return the memory and the load of the last minute; None where the system does not tell."""
+    numbers: Dict[str, int] = {}
+    try:
+        with open("/proc/meminfo", encoding="ascii") as handle:
+            for line in handle:
+                key, _, value = line.partition(":")
+                if key in ("MemTotal", "MemAvailable"):
+                    numbers[key] = int(value.split()[0]) >> 10
+    except OSError:
+        pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        numbers["MemTotal"] = pages >> 20
+    return {
+        "total_mb": numbers.get("MemTotal"),
+        "available_mb": numbers.get("MemAvailable"),
+        "load": round(os.getloadavg()[0], 2),
+    }
+
+
+def _synchronised() -> Optional[bool]:
+    """Ask the kernel whether a time service steers its clock (adjtimex(2), which needs no privilege to read)."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        # struct timex is 208 bytes on every Linux; modes = 0 changes nothing.
+        state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.create_string_buffer(512))
+    except (OSError, AttributeError):
+        return None
+    return None if state < 0 else state != 5  # TIME_ERROR
+
+
+def describe_clock() -> Dict[str, Any]:
+    """Return the wall clock (seconds since the epoch), whether it is synchronised, and the uptime in seconds."""
+    uptime: Optional[float] = None
+    try:
+        with open("/proc/uptime", encoding="ascii") as handle:
+            uptime = float(handle.read().split()[0])
+    except OSError:
+        pass
+    return {"unix": time.time(), "synchronised": _synchronised(), "uptime_seconds": uptime}

@@ -1,0 +1,210 @@
+"""The parts of a probe put together: every look at the node, side by side, each bounded in time."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any, Callable, Dict, List, Mapping, Optional
+
+from .p2p_bounded import look
+from .p2p_drift import node_drift
+from .p2p_files import sha256_file
+from .p2p_http import ask_etcd, ask_orchestrator
+from .p2p_node import (
+    describe_clock,
+    describe_disk,
+    describe_manager,
+    describe_memory,
+    describe_platform,
+    describe_pythons,
+    describe_user,
+)
+from .p2p_processes import listener, orchestrators, start_time, watchdogs
+from .p2p_releases import complete, link_target, read_manifest
+from .p2p_run import run
+from .p2p_services import DIGEST_VARIABLE
+from .p2p_systemd import Systemd, UnitState, process_environment, process_folder
+from .p2p_venv import site_packages
+
+SCHEMA = 1
+# On top of a check's own bound: the moment that a check which just made it needs to hand over its answer.
+GRACE = 0.5
+
+
+def _digest(path: str) -> Optional[str]:
+    try:
+        return sha256_file(path) if path else None
+    except OSError:
+        return None
+
+
+def _service(manager: Systemd, name: str, state: UnitState, lines: int) -> Dict[str, Any]:
+    environment = process_environment(state.pid) if state.pid else None
+    there = state.load not in ("not-found", "masked")
+    return {
+        "load": state.load,
+        "active": state.active,
+        "sub": state.sub,
+        "enabled": state.enabled or None,
+        "unit_path": state.path or None,
+        "unit_sha256": _digest(state.path) if there else None,
+        "drop_ins": state.drop_ins,
+        "reload_needed": state.stale,
+        "restarts": state.restarts,
+        "result": state.result or None,
+        "exit_status": state.status,
+        "pid": state.pid or None,
+        "started_at": start_time(state.pid) if state.pid else None,
+        "config_digest": (environment or {}).get(DIGEST_VARIABLE),
+        "cwd": process_folder(state.pid) if state.pid else None,
+        "log": manager.logs(name, lines).splitlines() if there and lines else [],
+    }
+
+
+def services(names: List[str], lines: int, timeout: float) -> Dict[str, Any]:
+    """Return what the service manager says of services, by name; nothing where there is no systemd."""
+    if not names or not Systemd.here():
+        return {}
+    manager = Systemd(timeout)
+    states = manager.states(names)
+    return {name: _service(manager, name, states[name], lines) for name in names}
+
+
+def releases(root: str) -> Dict[str, Any]:
+    """Return the current release and those one could go back to."""
+    current, previous = link_target(root, "current"), link_target(root, "previous")
+    manifest = read_manifest(current) if current else None
+    others = [path for path in complete(root) if path != current]
+    short = None
+    if manifest:
+        short = {
+            key: manifest.get(key)
+            for key in ("name", "created_at", "python", "packages", "lock_sha256", "wheel")
+        }
+    return {
+        "current": current,
+        "name": manifest["name"] if manifest else None,
+        "manifest": short,
+        "previous": _name(previous),
+        "available": [_name(path) for path in others],
+    }
+
+
+def _name(path: Optional[str]) -> Optional[str]:
+    manifest = read_manifest(path) if path else None
+    return str(manifest["name"]) if manifest else None
+
+
+def _shares_system_packages(venv: str) -> bool:
+    try:
+        with open(os.path.join(venv, "pyvenv.cfg"), encoding="utf-8") as handle:
+            return "include-system-site-packages = true" in handle.read().lower()
+    except OSError:
+        return True
+
+
+_FIND = (
+    "import importlib.util as u, sys; print('\\n'.join(n for n in sys.argv[1:] if u.find_spec(n) is None))"
+)
+
+
+def imports_missing(venv: str, names: List[str], timeout: float) -> Optional[List[str]]:
+    """Return which of some top-level modules an environment lacks, or None if there is no environment.
+
+    An environment of its own is looked through directly, which is an order of magnitude cheaper than its interpreter.
+    """
+    python = os.path.join(venv, "bin", "python")
+    site = site_packages(venv)
+    if not os.path.exists(python) or (site is None and not os.path.exists(os.path.join(venv, "pyvenv.cfg"))):
+        return None
+    if _shares_system_packages(venv) or site is None:
+        outcome = run([python, "-c", _FIND] + names, timeout)
+        return outcome.out.split() if outcome.code == 0 else list(names)
+    there = set()
+    for entry in os.listdir(site):
+        stem = entry.split(".")[0]
+        if os.path.isdir(os.path.join(site, entry)) or entry.endswith((".py", ".so")):
+            there.add(stem)
+    return [name for name in names if name.split(".")[0] not in there]
+
+
+def probe(params: Mapping[str, Any]) -> Dict[str, Any]:
+    """Look at all of a node.
+
+    Args:
+        params: the parameters of p2p_probe.
+
+    Returns:
+        The structure that p2p_probe documents as `probe`.
+    """
+    began = time.monotonic()
+    timeout, root = float(params["timeout"]), str(params["root"]).rstrip("/")
+    manager = describe_manager()
+    wanted, names = params.get("wanted"), _units(params)
+    etcd, lines = params.get("etcd"), int(params.get("log_lines") or 0)
+    venv = params.get("venv") or os.path.join(root, "current", "venv")
+    parts: Dict[str, Callable[[], Any]] = {
+        "platform": describe_platform,
+        "user": describe_user,
+        "pythons": describe_pythons,
+        "disk": lambda: describe_disk(root),
+        "memory": describe_memory,
+        "services": lambda: services(names, lines, timeout),
+        "release": lambda: releases(root),
+        "http": lambda: ask_orchestrator(int(params["port"]), timeout),
+        "running": lambda: _running(params, root, manager == "systemd"),
+        "watchdogs": watchdogs,
+    }
+    if params.get("imports"):
+        parts["imports_missing"] = lambda: imports_missing(venv, list(params["imports"]), timeout)
+    if etcd:
+        data_dir = etcd.get("data_dir") or "/var/lib/%s" % (params.get("etcd_service") or "etcd")
+        parts["etcd"] = lambda: ask_etcd(etcd, data_dir, timeout)
+    if wanted:
+        parts["drift"] = lambda: node_drift(wanted, root, timeout)
+    # Each question inside a look is bounded by `timeout` as well; some looks ask twice.
+    answers, errors = look(parts, 2 * timeout + GRACE)
+    running = answers.get("running") or {}
+    result: Dict[str, Any] = {
+        "schema": SCHEMA,
+        "platform": answers.get("platform"),
+        "manager": manager,
+        "user": answers.get("user"),
+        "python": {"path": sys.executable, "version": "%d.%d.%d" % sys.version_info[:3]},
+        "pythons": answers.get("pythons") or [],
+        "disk": answers.get("disk"),
+        "memory": answers.get("memory"),
+        "clock": describe_clock(),
+        "services": answers.get("services") or {},
+        "processes": running.get("processes") or [],
+        "listener": running.get("listener"),
+        "watchdogs": answers.get("watchdogs") or [],
+        "release": answers.get("release"),
+        "imports_missing": answers.get("imports_missing"),
+        "http": answers.get("http"),
+        "etcd": answers.get("etcd")
+        or ({"error": errors["etcd"], "has_data": None} if "etcd" in errors else None),
+        "drift": _drift(answers, errors),
+        "errors": errors,
+        "voter": bool(params.get("voter")),
+        "elapsed_ms": 0.0,
+    }
+    result["elapsed_ms"] = round((time.monotonic() - began) * 1000, 1)
+    return result
+
+
+def _units(params: Mapping[str, Any]) -> List[str]:
+    names = [params["service"], params.get("etcd_service")] + list(params.get("legacy_services") or [])
+    return list(dict.fromkeys(str(name) for name in names if name))
+
+
+def _running(params: Mapping[str, Any], root: str, systemd: bool) -> Dict[str, Any]:
+    found = orchestrators(str(params["service"]), root, systemd)
+    return {"processes": found, "listener": listener(int(params["port"]), [item["pid"] for item in found])}
+
+
+def _drift(answers: Mapping[str, Any], errors: Mapping[str, str]) -> List[Dict[str, Any]]:
+    if "drift" in errors:
+        return [{"part": "probe", "name": "drift", "why": errors["drift"], "restarts": []}]
+    return list(answers.get("drift") or [])

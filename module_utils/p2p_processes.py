@@ -1,0 +1,254 @@
+"""Processes that are an orchestrator, and who listens on its port: read from /proc, or from ps and lsof on macOS."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+
+from .p2p_files import owner_name
+from .p2p_run import run
+
+PROGRAM = "p2p_orchestrator"
+# Units whose cgroup holds what people started by hand, or what cron started.
+_SHELLS = re.compile(
+    r"^(sshd?|cron|crond|docker|containerd|user@\d+|session-.*|dropbear|vast.*|runpod.*)\.service$|\.scope$"
+)
+
+
+class Process(NamedTuple):
+    """One process."""
+
+    pid: int
+    parent: int
+    uid: int
+    started: float  # seconds since the epoch
+    words: List[str]
+    unit: Optional[str]  # the systemd service that it belongs to
+
+
+def is_orchestrator(words: Sequence[str]) -> bool:
+    """Tell by its command line whether a process is an orchestrator, ours or the original.
+
+    An editor, a shell or a grep that merely names the program is none.
+
+    Args:
+        words: the process's arguments.
+    """
+    if not words:
+        return False
+    if os.path.basename(words[0]) == PROGRAM:
+        return True
+    if not re.match(r"(python[\d.]*|pypy[\d.]*|uv)$", os.path.basename(words[0]).lower()):
+        return False
+    for at, word in enumerate(words[1:], 1):
+        if word == "-c":
+            return False
+        if word == "-m":
+            return words[at + 1 : at + 2] == [PROGRAM]
+        if not word.startswith("-"):
+            return os.path.basename(word) in (PROGRAM, PROGRAM + ".py")
+    return False
+
+
+def unit_of(cgroups: str) -> Optional[str]:
+    """Return the systemd service in the text of /proc/<pid>/cgroup, or None."""
+    for line in cgroups.splitlines():
+        fields = line.split(":", 2)
+        if len(fields) == 3 and (fields[1] == "name=systemd" or fields[0] == "0"):
+            services = [part for part in fields[2].split("/") if part.endswith(".service")]
+            if services:
+                return services[-1]
+    return None
+
+
+def kind_of(process: Process, service: str, root: str, systemd: bool) -> str:
+    """Return whose an orchestrator is: `ours`, `legacy` (another service's), or `manual` (started by hand or cron).
+
+    Args:
+        process: it.
+        service: the name of our unit, without suffix.
+        root: where our releases lie.
+        systemd: whether systemd runs this node; without it, what runs from our root is ours.
+    """
+    if process.unit == service + ".service":
+        return "ours"
+    if process.unit and not _SHELLS.search(process.unit):
+        return "legacy"
+    if not systemd and any(word.startswith(root.rstrip("/") + "/") for word in process.words[:2]):
+        return "ours"
+    return "manual"
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, "rb") as handle:
+            return handle.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _boot_time() -> float:
+    match = re.search(r"^btime (\d+)", _read("/proc/stat"), re.MULTILINE)
+    return float(match.group(1)) if match else 0.0
+
+
+def start_time(pid: int) -> Optional[float]:
+    """Return when a process started, in seconds since the epoch, or None if it is gone."""
+    fields = _read("/proc/%d/stat" % pid).rpartition(")")[2].split()
+    if len(fields) < 20:
+        return None
+    return round(_boot_time() + int(fields[19]) / os.sysconf("SC_CLK_TCK"), 2)
+
+
+def _from_proc() -> Iterable[Process]:
+    boot, tick = _boot_time(), os.sysconf("SC_CLK_TCK")
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        command = _read("/proc/%s/cmdline" % entry)
+        if PROGRAM not in command:
+            continue
+        words = command.rstrip("\0").split("\0")
+        if not is_orchestrator(words):
+            continue
+        fields = _read("/proc/%s/stat" % entry).rpartition(")")[2].split()
+        try:
+            uid = os.stat("/proc/" + entry).st_uid
+        except OSError:
+            continue
+        if len(fields) < 20 or fields[0] == "Z":
+            continue
+        started = boot + int(fields[19]) / tick
+        unit = unit_of(_read("/proc/%s/cgroup" % entry))
+        yield Process(int(entry), int(fields[1]), uid, started, words, unit)
+
+
+def parse_ps(text: str, now: float) -> List[Process]:
+    """Return the orchestrators in the output of `ps -axo pid=,ppid=,uid=,etime=,command=`."""
+    found = []
+    for line in text.splitlines():
+        fields = line.split(None, 4)
+        if len(fields) == 5 and is_orchestrator(fields[4].split()):
+            days, _, clock = fields[3].rpartition("-")
+            seconds = int(days or 0) * 86400
+            for power, part in enumerate(reversed(clock.split(":"))):
+                seconds += int(part) * 60**power
+            found.append(
+                Process(
+                    int(fields[0]), int(fields[1]), int(fields[2]), now - seconds, fields[4].split(), None
+                )
+            )
+    return found
+
+
+def orchestrators(service: str, root: str, systemd: bool) -> List[Dict[str, Any]]:
+    """Return the orchestrators that run here, without the workers that they started.
+
+    Returns:
+        For each `kind`, `pid`, `cmdline`, `age_seconds`, `owner` and the systemd `unit` that it belongs to, if any.
+    """
+    now = time.time()
+    if sys.platform.startswith("linux"):
+        found = list(_from_proc())
+    else:
+        found = parse_ps(run(["ps", "-axo", "pid=,ppid=,uid=,etime=,command="], 5).out, now)
+    pids = {process.pid for process in found}
+    return [
+        {
+            "kind": kind_of(process, service, root, systemd),
+            "pid": process.pid,
+            "cmdline": " ".join(process.words)[:500],
+            "age_seconds": max(0, round(now - process.started)),
+            "owner": owner_name(process.uid),
+            "unit": process.unit,
+        }
+        for process in sorted(found)
+        if process.parent not in pids
+    ]
+
+
+def listening_inodes(tables: Iterable[str], port: int) -> List[str]:
+    """Return the inodes of the sockets that listen on a port, from the texts of /proc/net/tcp and tcp6."""
+    inodes = []
+    for table in tables:
+        for line in table.splitlines()[1:]:
+            fields = line.split()
+            if len(fields) > 9 and fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+                inodes.append(fields[9])
+    return inodes
+
+
+def _holder(inodes: Sequence[str], first: Sequence[int]) -> Optional[int]:
+    wanted = {"socket:[%s]" % inode for inode in inodes}
+    pids = list(first) + [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+    for pid in pids:
+        folder = "/proc/%d/fd" % pid
+        try:
+            for descriptor in os.listdir(folder):
+                if os.readlink(os.path.join(folder, descriptor)) in wanted:
+                    return pid
+        except OSError:
+            continue  # gone meanwhile, or another user's
+    return None
+
+
+def _describe_holder(pid: Optional[int]) -> Dict[str, Any]:
+    name = _read("/proc/%d/comm" % pid).strip() if pid else ""
+    words = _read("/proc/%d/cmdline" % pid).rstrip("\0").split("\0") if pid else []
+    return {
+        "pid": pid,
+        "name": name or None,
+        "cmdline": " ".join(words)[:300] or None,
+        "orchestrator": is_orchestrator(words),
+    }
+
+
+def listener(port: int, likely: Sequence[int] = ()) -> Optional[Dict[str, Any]]:
+    """Return who listens on a TCP port, or None if nobody does.
+
+    Args:
+        port: the port.
+        likely: process ids to look at first.
+
+    Returns:
+        `pid`, `name`, `cmdline` and `orchestrator`; pid is None if it may not be seen.
+    """
+    if sys.platform.startswith("linux"):
+        inodes = listening_inodes((_read("/proc/net/tcp"), _read("/proc/net/tcp6")), port)
+        return _describe_holder(_holder(inodes, likely)) if inodes else None
+    found = run(["lsof", "-nP", "-iTCP:%d" % port, "-sTCP:LISTEN", "-Fpc"], 5).out
+    pid, name = _lsof(found)
+    if pid is None:
+        return None
+    command = run(["ps", "-p", str(pid), "-o", "command="], 5).out.strip()
+    return {
+        "pid": pid,
+        "name": name,
+        "cmdline": command[:300],
+        "orchestrator": is_orchestrator(command.split()),
+    }
+
+
+def _lsof(text: str) -> Tuple[Optional[int], Optional[str]]:
+    pid = next((int(line[1:]) for line in text.splitlines() if line.startswith("p")), None)
+    return pid, next((line[1:] for line in text.splitlines() if line.startswith("c")), None)
+
+
+def watchdogs() -> List[Dict[str, str]]:
+    """Return the lines of cron tables that would start an orchestrator again: `path` and `line`."""
+    places = ["/etc/crontab"]
+    for folder in ("/etc/cron.d", "/var/spool/cron/crontabs", "/var/spool/cron"):
+        try:
+            places += sorted(os.path.join(folder, name) for name in os.listdir(folder))
+        except OSError:
+            continue
+    found = []
+    for path in places:
+        if os.path.isfile(path):
+            for line in _read(path).splitlines():
+                if not line.lstrip().startswith("#") and (PROGRAM in line or "ringrift-p2p" in line):
+                    found.append({"path": path, "line": line.strip()[:300]})
+    return found
