@@ -339,8 +339,8 @@ def test_a_refused_file_leaves_nothing_beside_an_accepted_one(folder: Path) -> N
 def test_all_problems_of_a_file_come_in_one_go(tmp_path: Path) -> None:
     path = tmp_path / "distributed_hosts.yaml"
     path.write_text(
-        "hosts:\n  a:\n    ssh_host: -x\n    ssh_port: 0\n    when: 2025-13-45\n    note: '{{x}}'\n  b: text\n"
-        "p2p_voters: [c, a, a]\n"
+        "hosts:\n  a:\n    ssh_host: -x\n    ssh_port: 0\n    when: 2025-13-45\n    note: '{{x}}'\n"
+        "  b: text\np2p_voters: [c, a, a]\n"
     )
     result = list_inventory(path)
     places = re.findall(rf"^{re.escape(str(path))}:(\d+):(\d+): ", result.errors, re.MULTILINE)

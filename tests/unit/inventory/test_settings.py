@@ -1,4 +1,4 @@
-"""Files of settings: options, several fleets side by side, constructed groups, the cache, other plugins beside."""
+"""Files of settings: options, several fleets, constructed groups, the cache, other plugins beside."""
 
 from __future__ import annotations
 
