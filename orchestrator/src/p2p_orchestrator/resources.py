@@ -36,19 +36,28 @@ def fixed() -> Figures:
     )
 
 
+def _disk(path: Path) -> tuple[float, float]:
+    """Return use in percent and free GiB of the file system of `path`, or of the nearest parent that can be looked at."""
+    for candidate in (path, *path.parents):
+        try:
+            disk = psutil.disk_usage(str(candidate))
+        except OSError:  # it is not there, or in another user's home
+            continue
+        return (100.0 * disk.used / disk.total if disk.total else 0.0, disk.free / GIB)
+    return (0.0, 0.0)
+
+
 def sample(path: Path) -> Figures:
     """Return use of CPU, memory and disk in percent and free disk in GiB, on the file system of `path`.
 
     CPU is the mean since the last call. May block where a network file system hangs: call it in a thread.
     """
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    disk = psutil.disk_usage(str(path))
+    disk_percent, disk_free_gb = _disk(path)
     return MappingProxyType(
         {
             "cpu_percent": psutil.cpu_percent(interval=None),
             "memory_percent": psutil.virtual_memory().percent,
-            "disk_percent": 100.0 * disk.used / disk.total if disk.total else 0.0,
-            "disk_free_gb": disk.free / GIB,
+            "disk_percent": disk_percent,
+            "disk_free_gb": disk_free_gb,
         }
     )
