@@ -121,7 +121,7 @@ crl:
   returned: success
   type: str
 denied:
-  description: The same as text, one "serial node" a line, the serial in lower-case hexadecimal.
+  description: The same as text, one serial in lower-case hexadecimal a line, the node behind a hash.
   returned: success
   type: str
 ca_not_after:
@@ -1194,7 +1194,7 @@ class Directory:
             "stage": "trust" if self._rotating() else state.stage,
             "crl": crl,
             "denied": "".join(
-                f"{d.serial} {d.node_id}\n" for d in sorted(state.denied, key=lambda d: d.serial)
+                f"{d.serial}  # {d.node_id}\n" for d in sorted(state.denied, key=lambda d: d.serial)
             ),
             "diff": {
                 "before_header": str(self.store.root),

@@ -327,7 +327,7 @@ def test_removed_node_is_denied_with_every_certificate_still_valid(controller: C
     result = controller.run(**gone)
     both = {first["nodes"]["vast-28918742"]["serial"], second["nodes"]["vast-28918742"]["serial"]}
     assert set(result["revoked"]) == both
-    assert result["denied"] == "".join(f"{s} vast-28918742\n" for s in sorted(both))
+    assert result["denied"] == "".join(f"{s}  # vast-28918742\n" for s in sorted(both))
     crl = x509.load_pem_x509_crl(result["crl"].encode())
     assert {f"{r.serial_number:x}" for r in crl} == both
     assert crl.is_signature_valid(bundle_of(result)[0].public_key())  # type: ignore[arg-type]  # always a P-256 key
