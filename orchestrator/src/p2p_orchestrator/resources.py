@@ -37,7 +37,7 @@ def fixed() -> Figures:
 
 
 def _disk(path: Path) -> tuple[float, float]:
-    """Return use in percent and free GiB of the file system of `path`, or of the nearest parent that can be looked at."""
+    """Return use in percent and free GiB where `path` is, or its nearest parent that can be looked at."""
     for candidate in (path, *path.parents):
         try:
             disk = psutil.disk_usage(str(candidate))
