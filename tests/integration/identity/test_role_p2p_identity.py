@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import ssl
@@ -198,6 +199,34 @@ def test_second_controller_is_refused(operator: Operator, tmp_path: Path) -> Non
     assert "hetzner-cpu1: already under a CA, and this controller has none" in text
     assert "p2p_identity_rotate=true" in text
     assert not list(second.state.rglob("*.pem"))
+
+
+def test_second_controller_takes_over_with_the_bundle_of_a_voter(operator: Operator, tmp_path: Path) -> None:
+    operator.play()
+    bundle = operator.delivered()["hetzner-cpu1"]["/etc/ringrift/tls/ca.crt"]["content"]
+    voter = tmp_path / "voter"
+    voter.mkdir()
+    (voter / "ca.crt").write_text(bundle)
+    digest = hashlib.sha256(bundle.encode()).hexdigest()
+    second = Operator(tmp_path, tmp_path / "second")
+    there: dict[str, Any] = {
+        "p2p_identity_seen": {"vast-28918742": digest, "hetzner-cpu1": digest},
+        "p2p_identity_orchestrator_dir": str(voter),
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+    }
+    second.play(**there, fails=True)
+    preview = second.play("--check", "--diff", "-e", "p2p_identity_rotate=true", **there)
+    assert not list(second.state.rglob("*.pem"))
+    text = second.play("--diff", "-e", "p2p_identity_rotate=true", **there)
+    assert changed_tasks(preview) == changed_tasks(text)
+    nodes = second.delivered()
+    assert set(nodes["vast-28918742"]) == {f"{voter}/ca.crt"}, (
+        "a node keeps its certificate while it learns the next CA"
+    )
+    assert nodes["vast-28918742"][f"{voter}/ca.crt"]["content"].startswith(bundle)
+    second.play("-e", "p2p_identity_rotate=switch", **there)
+    assert f"{voter}/node.key" in second.delivered()["vast-28918742"]
 
 
 def test_without_identity_nothing_is_made(operator: Operator) -> None:
