@@ -127,6 +127,8 @@ class Leadership:
         self.incarnation = incarnation
         self.timing = timing or Timing()
         self.view: View | None = None
+        self.record: Record | None = None
+        """The record as last seen in the store."""
         self.deadline = -math.inf
         self.wake = -math.inf
         self.resigning = False
@@ -139,11 +141,6 @@ class Leadership:
     def is_leader(self, now: float) -> bool:
         """Tell whether this process leads at `now`. Work it out at every use; never keep the answer."""
         return now < self.deadline
-
-    @property
-    def record(self) -> Record | None:
-        """The record as last seen in the store."""
-        return Record.decode(self.view.leader.value) if self.view and self.view.leader.revision else None
 
     @property
     def term(self) -> int:
@@ -250,6 +247,11 @@ class Leadership:
             return False
         return not self.view.leader.revision or self._mine() or now >= self._first_seen + self.timing.takeover
 
+    def _set(self, view: View) -> None:
+        if self.view is None or view.leader.value != self.view.leader.value:
+            self.record = Record.decode(view.leader.value)
+        self.view = view
+
     def _saw(self, view: View, sent: float, now: float) -> None:
         _number(view.term), _number(view.epoch)
         if self.view is None or view.leader != self.view.leader:
@@ -257,7 +259,7 @@ class Leadership:
             # Written after the previous read left, so its holder may lead for `validity` from about then.
             self._believed_until = self._read_sent + self.timing.validity if self.view else -math.inf
         self._read_sent = sent
-        self.view = view
+        self._set(view)
         if not self._mine():
             self.deadline = -math.inf
 
@@ -268,13 +270,13 @@ class Leadership:
         put = request.swap.put
         self._read_sent, self._first_seen = sent, now
         if request.kind is Kind.RESIGN:
-            self.view = replace(view, leader=Entry())
+            self._set(replace(view, leader=Entry()))
         elif request.kind is Kind.RENEW:
-            self.view = replace(view, leader=Entry(put[LEADER], revision))
+            self._set(replace(view, leader=Entry(put[LEADER], revision)))
             # An answer that came too late finds a holder that expired: it acquires anew.
             self.deadline = sent + self.timing.validity if self.is_leader(now) else -math.inf
         else:
-            self.view = replace(view, leader=Entry(put[LEADER], revision), term=Entry(put[TERM], revision))
+            self._set(View(Entry(put[LEADER], revision), Entry(put[TERM], revision), view.epoch))
             self.deadline = -math.inf if self.resigning else sent + self.timing.validity
 
     def _plan(self, request: Request, sent: float, now: float, answer: Answer) -> None:

@@ -110,7 +110,8 @@ class Agent(Process):
 
     @property
     def leader(self) -> str | None:
-        return self.get("/health")[1].get("leader_id")
+        leader = self.get("/health")[1].get("leader_id")
+        return None if leader is None else str(leader)
 
     def events(self) -> list[dict[str, str]]:
         """Return the events of the log, each a map of its fields."""

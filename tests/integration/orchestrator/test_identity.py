@@ -10,8 +10,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from certificates import Authority
-from cluster import Agent, Cluster, wait
+from tests.integration.orchestrator.certificates import Authority
+from tests.integration.orchestrator.cluster import Agent, Cluster, wait
 
 
 class Secure(Cluster):
