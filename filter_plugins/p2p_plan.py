@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, TypedDict
 
 Answer = Mapping[str, Any]
@@ -37,16 +38,16 @@ def plan(
     quorum: Mapping[str, Any],
     *,
     voter_answers: Mapping[str, Answer],
-    leaders: Sequence[str | None] = (),
+    now: float,
 ) -> Plan:
     """Sort the nodes of a run by what they need.
 
     Args:
         answers: The registered result of `p2p_probe` for each node of the run, by name.
         voters: All voters of the fleet file, in its order.
-        quorum: The live cluster, from `p2p_live_quorum`.
+        quorum: The live cluster, from `p2p_store_quorum`.
         voter_answers: The same as `answers` for every voter of the fleet file, in the run or not.
-        leaders: Nodes that restart last: etcd's leader and the orchestrators'.
+        now: Seconds since the epoch; part of a new store's name.
 
     Returns:
         The plan. A voter whose store is empty starts only where that is safe: all of a majority are blank
@@ -61,80 +62,100 @@ def plan(
         joining=[],
         unreachable={},
         refused={},
+        token=f"{int(now)}",
         drift={},
+        stops={},
     )
-    empty_stores = _empty_stores(answers, voters, quorum, voter_answers, result)
     for name, answer in answers.items():
         if answer.get("unreachable"):
             result["unreachable"][name] = _why(answer)
-            continue
-        if "probe" not in answer:
+        elif "probe" not in answer:
             result["refused"][name] = _why(answer)
-            continue
-        probe = answer["probe"]
-        drift = probe["drift"]
-        result["drift"][name] = [f"{item['part']} {item['name']}: {item['why']}" for item in drift]
-        if not drift:
-            result["unchanged"].append(name)
-        elif name not in voters:
-            result["others"].append(name)
-        elif name in empty_stores:
-            result["refused"][name] = empty_stores[name]
-        elif _stops_something(probe):
-            result["voters_one_by_one"].append(name)
         else:
-            result["voters_at_once"].append(name)
-    leading = {leader for leader in leaders if leader}
+            drift = answer["probe"]["drift"]
+            result["drift"][name] = [f"{item['part']} {item['name']}: {item['why']}" for item in drift]
+            result["stops"][name] = sorted({service for item in drift for service in item["restarts"]})
+            _sort(name, voters, result)
+    _settle_empty_stores(voters, quorum, voter_answers, result)
+    leading = {quorum["leader"], *_leaders(voter_answers.values())}
     result["voters_one_by_one"].sort(key=lambda voter: voter in leading)
     return result
 
 
-def _empty_stores(
-    answers: Mapping[str, Answer],
-    voters: Sequence[str],
-    quorum: Mapping[str, Any],
-    voter_answers: Mapping[str, Answer],
-    result: Plan,
-) -> dict[str, str]:
-    """Decide which voters with an empty store may start; return why the others may not, by name.
+def _sort(name: str, voters: Sequence[str], result: Plan) -> None:
+    """Put a node that answered into the list of what it needs."""
+    if not result["drift"][name]:
+        result["unchanged"].append(name)
+    elif name not in voters:
+        result["others"].append(name)
+    elif result["stops"][name]:
+        result["voters_one_by_one"].append(name)
+    else:
+        result["voters_at_once"].append(name)
 
-    Fills `bootstrap` and `joining` of `result`.
-    """
+
+def _settle_empty_stores(
+    voters: Sequence[str], quorum: Mapping[str, Any], voter_answers: Mapping[str, Answer], result: Plan
+) -> None:
+    """Decide which voters with an empty store may start, and refuse the others."""
     if len(voters) == 1:
-        return {}
+        return
     stores = {name: answer["probe"]["etcd"] for name, answer in voter_answers.items() if "probe" in answer}
-    empty = [name for name in voters if name in stores and not stores[name].get("has_data")]
-    mine = [name for name in empty if name in answers]
-    if not mine:
-        return {}
-    if len(empty) == len(stores) and not quorum["members"]:
+    empty = [name for name, store in stores.items() if store["has_data"] is False]
+    mine = [name for name in voters if name in empty and result["drift"].get(name)]
+    if not quorum["members"] and len(empty) == len(stores):
         if len(mine) * 2 > len(voters):
             result["bootstrap"] = mine
-            return {}
-        why = (
-            f"a new cluster needs {len(voters) // 2 + 1} of the {len(voters)} voters in one run, this one has"
-            f" {len(mine)}: run without --limit, or mend the voters that do not answer"
-        )
-        return dict.fromkeys(mine, why)
+        else:
+            _refuse(
+                mine,
+                f"a new cluster needs {len(voters) // 2 + 1} of its {len(voters)} voters in one run,"
+                f" this one has {len(mine)}: run without --limit, or mend the voters that do not answer",
+                result,
+            )
+        return
     never_started = {
-        str(member["name"])
+        member["name"]
         for store in stores.values()
         for member in store.get("members", [])
         if not member["client_urls"]
     }
     result["joining"] = [name for name in mine if name in never_started]
-    why = (
+    _refuse(
+        [name for name in mine if name not in never_started],
         "its etcd data is gone, and the other voters still count on it: replace it with voters.yml"
         if quorum["members"]
-        else "the other voters hold etcd data but do not run: run again when they do"
+        else "the other voters hold etcd data but do not run: run again when they do",
+        result,
     )
-    return {name: why for name in mine if name not in never_started}
 
 
-def _stops_something(probe: Mapping[str, Any]) -> bool:
-    """Tell whether mending this node's drift stops a service that runs."""
-    running = {name for name, service in probe["services"].items() if service["active"] == "active"}
-    return bool(running & {service for item in probe["drift"] for service in item["restarts"]})
+def _refuse(names: Sequence[str], why: str, result: Plan) -> None:
+    for name in names:
+        result["refused"][name] = why
+        for touched in (result["voters_at_once"], result["voters_one_by_one"]):
+            if name in touched:
+                touched.remove(name)
+
+
+def _leaders(answers: Iterable[Answer]) -> set[str | None]:
+    """Return whom the nodes name as leader."""
+    statuses = [answer["probe"]["http"]["status"] for answer in answers if "probe" in answer]
+    return {status["body"].get("leader_id") for status in statuses if status["status"] == HTTPStatus.OK}
+
+
+def planned(hostvars: Mapping[str, Any], part: str) -> list[str]:
+    """Return a list of the run's plan, for a play's `hosts`; empty before there is a plan."""
+    for host in hostvars:
+        if "p2p_plan" in hostvars[host]:
+            names: list[str] = hostvars[host]["p2p_plan"][part]
+            return names
+    return []
+
+
+def only(answers: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return the entries of the given names."""
+    return {name: answer for name, answer in answers.items() if name in names}
 
 
 def _why(answer: Answer) -> str:
@@ -147,4 +168,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
-        return {"p2p_plan": plan}
+        return {"p2p_only": only, "p2p_plan": plan, "p2p_planned": planned}

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from typing import Any, TypedDict
-
-Probe = Mapping[str, Any]
 
 # Raft entries that a member may be behind the furthest one and still count as caught up: about what
 # a busy cluster writes in the second between two questions.
@@ -41,24 +40,30 @@ def majority(voters: int) -> int:
     return voters // 2 + 1
 
 
-def live_quorum(probes: Mapping[str, Probe | None]) -> Quorum:
-    """Read the live cluster out of what each voter's own member says.
+def by_node(results: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return the results of a task that looped over node names, by that name."""
+    return {str(result["item"]): result for result in results}
+
+
+def store_quorum(answers: Mapping[str, Mapping[str, Any]]) -> Quorum:
+    """Read the live cluster out of what each voter's own etcd member says.
 
     Args:
-        probes: For each voter of the fleet file its probe, or None when the node could not be asked.
+        answers: For each voter of the fleet file the registered result of its probe; without `probe` when the
+            node could not be asked.
 
     Returns:
         The cluster of the id that most answers name. A member counts only if it answered for itself with
         that cluster's id and its own member id, follows or is a leader, is no learner, has no alarm and
         is caught up. A voter that cannot be asked does not count.
     """
-    answers = {name: etcd for name, probe in probes.items() if (etcd := _etcd(probe)) is not None}
-    clusters = Counter(str(answer["cluster_id"]) for answer in answers.values())
+    members = {name: etcd for name, answer in answers.items() if (etcd := _etcd(answer)) is not None}
+    clusters = Counter(str(member["cluster_id"]) for member in members.values())
     if not clusters:
         return Quorum(members=[], counting=[], down={}, quorum=0, tolerates=0, leader=None)
     # The smaller id wins a tie, so that two runs read the same cluster.
     cluster_id = min(clusters, key=lambda cluster: (-clusters[cluster], cluster))
-    ours = {name: answer for name, answer in answers.items() if str(answer["cluster_id"]) == cluster_id}
+    ours = {name: member for name, member in members.items() if str(member["cluster_id"]) == cluster_id}
     furthest = max(ours.values(), key=lambda answer: int(answer["raft_index"]))
     voting = {
         str(member["id"]): str(member["name"]) for member in furthest["members"] if not member["learner"]
@@ -86,34 +91,76 @@ def live_quorum(probes: Mapping[str, Probe | None]) -> Quorum:
     )
 
 
-def gate(quorum: Quorum, stopping: str, *, accept_outage: bool = False) -> Verdict:
-    """Decide whether the voter `stopping` may be stopped now.
+def orchestrator_quorum(answers: Mapping[str, Mapping[str, Any]]) -> Quorum:
+    """Return which voters' orchestrators take part now; the arguments are those of `store_quorum`."""
+    down: dict[str, str] = {}
+    leaders = Counter[str]()
+    for name, answer in answers.items():
+        status = (answer.get("probe") or {}).get("http", {}).get("status", {})
+        if status.get("status") != HTTPStatus.OK:
+            down[name] = "its orchestrator does not answer"
+        elif status["body"].get("leader_id"):
+            leaders[str(status["body"]["leader_id"])] += 1
+    quorum = majority(len(answers))
+    return Quorum(
+        members=sorted(answers),
+        counting=sorted(set(answers) - set(down)),
+        down=down,
+        quorum=quorum,
+        tolerates=len(answers) - len(down) - quorum,
+        leader=leaders.most_common(1)[0][0] if leaders else None,
+    )
+
+
+def gate(
+    answers: Mapping[str, Mapping[str, Any]],
+    stopping: str,
+    services: Iterable[str],
+    *,
+    etcd_service: str,
+    accept_outage: bool = False,
+) -> Verdict:
+    """Decide whether services of the voter `stopping` may be stopped now.
 
     Args:
-        quorum: The live cluster, from `live_quorum`.
-        stopping: Name of the node that would stop.
+        answers: For each voter of the fleet file the registered result of its probe.
+        stopping: Name of the node whose services would stop.
+        services: Names of the services that would stop.
+        etcd_service: Which of them is the store's; any other is the orchestrator.
         accept_outage: The operator said that a lost quorum is accepted.
 
     Returns:
-        Allowed when the node does not count, or when the others that count are still a majority
-        without it.
+        Allowed when the node does not count in any of the services, or when the others that count are
+        still a majority without it.
     """
+    verdicts = [
+        _spare(store_quorum(answers), stopping, "etcd members", accept_outage=accept_outage)
+        if service == etcd_service
+        else _spare(orchestrator_quorum(answers), stopping, "orchestrators", accept_outage=accept_outage)
+        for service in services
+    ]
+    refused = [verdict for verdict in verdicts if not verdict["allowed"]]
+    return Verdict(
+        allowed=not refused,
+        reason="; ".join(verdict["reason"] for verdict in refused or verdicts) or "nothing of it stops",
+    )
+
+
+def _spare(quorum: Quorum, stopping: str, what: str, *, accept_outage: bool) -> Verdict:
     counting, members = len(quorum["counting"]), len(quorum["members"])
     if stopping not in quorum["counting"]:
         return Verdict(
-            allowed=True, reason=f"{stopping} does not count towards the quorum: stopping it costs nothing"
+            allowed=True, reason=f"{stopping} does not count among the {what}: stopping it is free"
         )
-    figures = f"{counting} of {members} voters count, a quorum is {quorum['quorum']}"
+    figures = f"{counting} of {members} {what} count, a quorum is {quorum['quorum']}"
     if counting - 1 >= quorum["quorum"]:
         return Verdict(allowed=True, reason=f"{figures}: {stopping} may stop")
     if accept_outage:
-        return Verdict(
-            allowed=True, reason=f"{figures}: stopping {stopping} loses it, as p2p_accept_outage allows"
-        )
+        return Verdict(allowed=True, reason=f"{figures}: {stopping} stops, as p2p_accept_outage allows")
     remedy = (
         "mend first: " + "; ".join(f"{name} ({why})" for name, why in sorted(quorum["down"].items()))
         if quorum["down"]
-        else "a cluster of one or two voters cannot be kept up: add voters, or accept the outage"
+        else "one or two voters cannot be kept up through a restart: add voters, or accept the outage"
     )
     return Verdict(
         allowed=False,
@@ -122,9 +169,23 @@ def gate(quorum: Quorum, stopping: str, *, accept_outage: bool = False) -> Verdi
     )
 
 
-def _etcd(probe: Probe | None) -> Mapping[str, Any] | None:
+def is_back(answer: Mapping[str, Any], *, store: bool) -> bool:
+    """Tell whether a voter counts again after a restart.
+
+    Args:
+        answer: The registered result of its probe.
+        store: Whether it holds an etcd member, too.
+    """
+    probe = answer.get("probe") or {}
+    status = probe.get("http", {}).get("status", {})
+    ready = status.get("status") == HTTPStatus.OK and bool(status["body"].get("leader_id"))
+    member = _etcd(answer)
+    return ready and (not store or (member is not None and _why_not_counting(member, 0) is None))
+
+
+def _etcd(answer: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return what the node's own member said of itself, or None when it did not answer."""
-    etcd = (probe or {}).get("etcd")
+    etcd = (answer.get("probe") or {}).get("etcd")
     return etcd if etcd and etcd.get("member_id") and etcd.get("cluster_id") else None
 
 
@@ -151,4 +212,9 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
-        return {"p2p_live_quorum": live_quorum, "p2p_gate": gate}
+        return {
+            "p2p_by_node": by_node,
+            "p2p_gate": gate,
+            "p2p_store_quorum": store_quorum,
+            "p2p_voter_is_back": is_back,
+        }
