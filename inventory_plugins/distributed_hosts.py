@@ -24,6 +24,7 @@ from ansible import constants as C  # noqa: N812 - the name by which every Ansib
 from ansible.errors import AnsibleError, AnsibleParserError
 from ansible.plugins.inventory import BaseFileInventoryPlugin, Cacheable, Constructable
 from ansible.plugins.loader import connection_loader
+from ansible.template import trust_as_template
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 DOCUMENTATION = r"""
 name: distributed_hosts
+author: The p2p-cluster authors
 short_description: Hosts, groups and connection settings from a fleet file
 description:
   - Reads a fleet file, C(distributed_hosts.yaml), as its users wrote it. The file maps host names to settings
@@ -758,11 +760,34 @@ class JumpHosts:
         return f"{self.common} {jump}".strip()
 
 
+class Trust:
+    """Marks text as trusted, so that Ansible does not list it as unsafe; equal texts are marked once.
+
+    Marking is what costs most. Templates, which trust would bring to life, have been refused by now.
+    """
+
+    def __init__(self) -> None:
+        self._marked: dict[str, str] = {}
+
+    def of(self, value: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+        """Return a value with all text in it trusted."""
+        if isinstance(value, str):
+            marked = self._marked.get(value)
+            if marked is None:
+                marked = self._marked[value] = trust_as_template(value)
+            return marked
+        if isinstance(value, dict):
+            return {key: self.of(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.of(item) for item in value]
+        return value
+
+
 class InventoryModule(BaseFileInventoryPlugin, Constructable, Cacheable):  # type: ignore[misc]  # untyped base
     """Adds the hosts of a fleet file to the inventory."""
 
     NAME = "distributed_hosts"
-    # Plain values, marked as trusted all at once: values that carry their origin cost ten times as much.
+    # Of what goes through the inventory's own set_variable: the cluster's variables, and composed ones.
     trusted_by_default = True
 
     def verify_file(self, path: str) -> bool:
@@ -1125,10 +1150,12 @@ class Builder:
         new = [name for name in self.variables if name not in inventory.hosts]
         for group in (self.fleet_group, *self.groups):
             inventory.add_group(group)
+        trust = Trust()
         for name, variables in self.variables.items():
             inventory.add_host(name)
+            host = inventory.get_host(name)
             for variable, value in variables.items():
-                inventory.set_variable(name, variable, value)
+                host.set_variable(variable, trust.of(value))
         for group, names in self.groups.items():
             for name in names:
                 inventory.add_child(group, name)
