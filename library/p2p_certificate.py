@@ -1008,6 +1008,7 @@ class Directory:
     def _switch(self) -> None:
         old, new = self.state.ca, self.state.next_ca
         assert new is not None  # noqa: S101 - for the type checker; the stage says so
+        self._refuse_switch_too_early()
         if old is not None:
             self.state.previous = [c for c in self.state.previous if c != old.certificate] + [old.certificate]
             self._steps.append(self._write_previous)
@@ -1016,6 +1017,17 @@ class Directory:
         self._note("ca.pem", before, f"CA {fingerprint(new.certificate)}")
         self.state.ca, self.state.next_ca = Authority(new.certificate, new.key_pem, target), None
         self._steps.append(lambda: source.replace(target))
+
+    def _refuse_switch_too_early(self) -> None:
+        """Refuse to issue from a CA that a voter, as far as it was seen, does not trust yet."""
+        bundle = hashlib.sha256(self.state.bundle()).hexdigest()
+        behind = [n.node_id for n in self.settings.nodes if n.server]
+        behind = [n for n in behind if self.settings.seen.get(n, bundle) != bundle]
+        if behind:
+            raise CertificateError(
+                f"{', '.join(behind)}: does not trust the next CA yet. First -e p2p_identity_rotate=start on every "
+                "voter."
+            )
 
     def _finish(self) -> None:
         for ca in self.state.previous:

@@ -225,6 +225,10 @@ def test_second_controller_takes_over_with_the_bundle_of_a_voter(operator: Opera
         "a node keeps its certificate while it learns the next CA"
     )
     assert nodes["vast-28918742"][f"{voter}/ca.crt"]["content"].startswith(bundle)
+    refusal = second.play("-e", "p2p_identity_rotate=switch", **there, fails=True)
+    assert "hetzner-cpu1: does not trust the next CA yet" in refusal
+    new = nodes["hetzner-cpu1"][f"{voter}/ca.crt"]["content"]
+    there["p2p_identity_seen"]["hetzner-cpu1"] = hashlib.sha256(new.encode()).hexdigest()
     second.play("-e", "p2p_identity_rotate=switch", **there)
     assert f"{voter}/node.key" in second.delivered()["vast-28918742"]
 

@@ -444,6 +444,8 @@ def test_second_controller_takes_the_cluster_over_through_an_overlap(controller:
     )
     assert not second.run(rotate="start", **taken)["changed"]
     assert not second.run(seen=seen)["changed"], "nodes not reached yet are no strangers any more"
+    refused(second, "hetzner-cpu1: does not trust the next CA yet", rotate="switch", seen=seen)
+    seen = {"hetzner-cpu1": start["ca_bundle_sha256"], "vast-28918742": first["ca_bundle_sha256"]}
     switch = second.run(rotate="switch", seen=seen)
     assert len(switch["issued"]) == 4
     assert trusts(bundle_of(switch), old_leaf)
