@@ -197,6 +197,11 @@ _FALSE = frozenset({"false", "no", "off", "n", "0", ""})
 _FLAGS = ("p2p_enabled", "nat_blocked", "force_relay_mode", "is_container", "is_ephemeral")
 _PORTS = ("ssh_port", "p2p_port", "p2p_public_port", "socks5_port")
 _WORDS = ("ssh_user", "ssh_key", "ssh_proxy", "ringrift_path", "role", "status", "provider")
+MEANINGFUL_KEYS = frozenset(
+    {*_FLAGS, *_PORTS, *_WORDS, "ssh_host", "tailscale_ip", "p2p_public_host"}
+    | {"needs_userspace_tailscale", "relay_primary", "venv_activate"}
+)
+SLIP_LIKENESS = 0.87  # finds ssh_prt and p2p_enable, and leaves cpu and gpu_vram alone
 
 Host = dict[str, Any]
 Place = tuple[object, ...]
@@ -1120,6 +1125,22 @@ class Builder:
             text = f"an even number of voters ({count}) tolerates no more failures than {count - 1}; add one"
             self._warning(("p2p_voters",), text, key=True)
         self._warn_about_endpoints()
+        self._warn_about_keys()
+
+    def _warn_about_keys(self) -> None:
+        """Warn about keys that look like a slip of one that means something, once for each such key."""
+        seen: set[str] = set(MEANINGFUL_KEYS)
+        for name, host in self.fleet.hosts.items():
+            for key in host.keys() - seen:
+                seen.add(key)
+                meant = difflib.get_close_matches(
+                    key, MEANINGFUL_KEYS - host.keys(), n=1, cutoff=SLIP_LIKENESS
+                )
+                if meant:
+                    text = (
+                        f"{name}.{key}: not a known key (did you mean {meant[0]!r}?); it has no effect here"
+                    )
+                    self._warning(("hosts", name, key), text, key=True)
 
     def _warn_about_endpoints(self) -> None:
         machines: dict[tuple[Any, ...], list[str]] = defaultdict(list)

@@ -382,7 +382,7 @@ hosts:
   nebius-5: {ssh_host: 203.0.113.5, p2p_enabled: true, status: offline}
   nebius-6: {ssh_host: 203.0.113.6, p2p_enabled: false}
   nebius-7: {ssh_host: 203.0.113.7, p2p_enabled: true, p2p_public_host: 203.0.113.20}
-  twin: {ssh_host: 203.0.113.1}
+  twin: {ssh_host: 203.0.113.1, cpu: 8, notes: x, ssh_prt: 22}
   heir: {ssh_host: 203.0.113.2, status: destroyed}
 p2p_voters:
   - nebius-0
@@ -403,6 +403,7 @@ WARNINGS = {
     "19:5": "voter 'nebius-6' is not enabled (p2p_enabled); choose another, or correct it",
     "12:1": "an even number of voters (8) tolerates no more failures than 7; add one",
     "10:3": "nebius-1, twin share 203.0.113.1 port 22; correct one, or mark it retired",
+    "10:51": "twin.ssh_prt: not a known key (did you mean 'ssh_port'?); it has no effect here",
     "9:3": "voters nebius-0, nebius-7 share the seed http://203.0.113.20:8770; give each its own p2p_port",
 }
 RULES = ["container", "nat_blocked", "relay", "unstable_provider", "not_ready", "disabled"]
