@@ -25,7 +25,7 @@ options:
 
 
 def _shared() -> ModuleType:
-    """Load module_utils/p2p_digest.py: Ansible puts that folder on nodes, not on the controller's import path."""
+    """Load module_utils/p2p_digest.py: Ansible puts that folder on nodes, not on the controller's path."""
     path = Path(__file__).resolve().parent.parent / "module_utils" / "p2p_digest.py"
     spec = importlib.util.spec_from_file_location("p2p_digest_shared", path)
     if spec is None or spec.loader is None:
@@ -39,7 +39,7 @@ _DIGEST = _shared()
 
 
 def _guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    def call(spec: Mapping[str, Any], *args: str) -> Any:
+    def call(spec: Mapping[str, Any], *args: str) -> object:
         try:
             return function(spec, *args)
         except KeyError as error:

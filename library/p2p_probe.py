@@ -7,11 +7,13 @@ DOCUMENTATION = r"""
 module: p2p_probe
 short_description: Tells what a node is and how it differs from what it is meant to be
 description:
-  - Reads, in one round trip and side by side, the platform, the services, the processes, the port, the releases, the
-    endpoints and the etcd member of a node. It changes nothing, and no check takes longer than O(timeout) allows.
-  - Given what the node is meant to have, it compares every managed file by digest, mode and owner, every file of the
-    virtual environment by its package's record, the packages, the units, their enablement and state, and what the
-    running processes were started with. P(p2p_release#module) and P(p2p_service#module) act on the same comparison.
+  - Reads, in one round trip and side by side, the platform, the services, the processes, the port, the
+    releases, the endpoints and the etcd member of a node. It changes nothing, and no check takes longer than
+    O(timeout) allows.
+  - Given what the node is meant to have, it compares every managed file by digest, mode and owner, every file
+    of the virtual environment by its package's record, the packages, the units, their enablement and state,
+    and what the running processes were started with. P(p2p_release#module) and P(p2p_service#module) act on
+    the same comparison.
 options:
   service:
     description: Name of the orchestrator's unit.
@@ -39,13 +41,13 @@ options:
     default: false
   wanted:
     description:
-      - What the node is meant to be. C(release) as P(p2p_release_wanted#filter) gives it, C(services) a list as
-        P(p2p_service_wanted#filter) gives them. Without it nothing is compared.
+      - What the node is meant to be. C(release) as P(p2p_release_wanted#filter) gives it, C(services) a list
+        as P(p2p_service_wanted#filter) gives them. Without it nothing is compared.
     type: dict
   etcd:
     description:
-      - How to ask the node's own etcd member. C(endpoint), for TLS C(ca), C(cert) and C(key) (paths on the node), and
-        C(data_dir) (C(/var/lib/) with O(etcd_service) by default).
+      - How to ask the node's own etcd member. C(endpoint), for TLS C(ca), C(cert) and C(key) (paths on the
+        node), and C(data_dir) (C(/var/lib/) with O(etcd_service) by default).
     type: dict
   imports:
     description: Top-level modules that the virtual environment should have.
@@ -53,7 +55,8 @@ options:
     elements: str
     default: []
   venv:
-    description: The virtual environment that O(imports) are looked for in; that of the current release by default.
+    description: The virtual environment that O(imports) are looked for in; that of the current release by
+      default.
     type: path
   log_lines:
     description: How many of the last lines of each unit's journal are returned.
@@ -83,34 +86,40 @@ EXAMPLES = r"""
 
 RETURN = r"""
 probe:
-  description: What the node is. A part that could not be read in time is null or empty, and named in C(errors).
+  description: What the node is. A part that could not be read in time is null or empty, and named in
+    C(errors).
   type: dict
   returned: always
   contains:
     schema: {description: Version of this structure, type: int, returned: always, sample: 1}
     platform:
       description:
-        - C(system), C(distribution), C(version), C(kernel), C(machine), C(hostname), C(container) (null or what
-          contains the node) and C(cpus).
+        - C(system), C(distribution), C(version), C(kernel), C(machine), C(hostname), C(container) (null or
+          what contains the node) and C(cpus).
       type: dict
       returned: always
-    manager: {description: 'What manages services, V(systemd), V(launchd) or V(none).', type: str, returned: always}
+    manager: {description: 'What manages services, V(systemd), V(launchd) or V(none).', type: str, returned:
+      always}
     user:
       description:
-        - Who the probe ran as. C(name), C(uid), C(home), C(root) and C(sudo) (without a password; null for root).
+        - Who the probe ran as. C(name), C(uid), C(home), C(root) and C(sudo) (without a password; null for
+          root).
       type: dict
       returned: always
-    python: {description: The C(path) and C(version) of the interpreter that ran the probe., type: dict, returned: always}
+    python: {description: The C(path) and C(version) of the interpreter that ran the probe., type: dict,
+      returned: always}
     pythons:
       description: The interpreters found, the newest first, each with C(path), C(version) and C(venv).
       type: list
       elements: dict
       returned: always
     disk:
-      description: The file system of O(root). C(path), C(total_mb), C(free_mb), C(used_percent), C(inodes_free).
+      description: The file system of O(root). C(path), C(total_mb), C(free_mb), C(used_percent),
+        C(inodes_free).
       type: dict
       returned: always
-    memory: {description: 'C(total_mb), C(available_mb) and C(load) (one minute).', type: dict, returned: always}
+    memory: {description: 'C(total_mb), C(available_mb) and C(load) (one minute).', type: dict, returned:
+      always}
     clock:
       description: C(unix) (seconds since the epoch), C(synchronised) (or null), C(uptime_seconds).
       type: dict
@@ -118,14 +127,14 @@ probe:
     services:
       description:
         - By unit name C(load), C(active), C(sub), C(enabled), C(unit_path), C(unit_sha256), C(drop_ins),
-          C(reload_needed), C(restarts), C(result), C(exit_status), C(pid), C(started_at), C(config_digest) and C(cwd)
-          of the main process, and C(log), a list of lines. Empty where systemd does not run.
+          C(reload_needed), C(restarts), C(result), C(exit_status), C(pid), C(started_at), C(config_digest)
+          and C(cwd) of the main process, and C(log), a list of lines. Empty where systemd does not run.
       type: dict
       returned: always
     processes:
       description:
-        - Orchestrators that run, each with C(kind) (V(ours), V(legacy) for another service's, V(manual) for one started
-          by hand or by cron), C(pid), C(cmdline), C(age_seconds), C(owner) and C(unit).
+        - Orchestrators that run, each with C(kind) (V(ours), V(legacy) for another service's, V(manual) for
+          one started by hand or by cron), C(pid), C(cmdline), C(age_seconds), C(owner) and C(unit).
       type: list
       elements: dict
       returned: always
@@ -141,7 +150,8 @@ probe:
     release:
       description:
         - C(current) (its directory), C(name), C(manifest) (C(name), C(created_at), C(python), C(packages),
-          C(lock_sha256), C(wheel)), C(previous) (the name that a rollback goes to), C(available) (names of the others).
+          C(lock_sha256), C(wheel)), C(previous) (the name that a rollback goes to), C(available) (names of
+          the others).
       type: dict
       returned: always
     imports_missing:
@@ -151,23 +161,25 @@ probe:
       returned: always
     http:
       description:
-        - C(health) and C(status), each with C(status) (HTTP code or null), C(body), C(ms) and C(error). The C(peers) of
-          C(/status) are cut down to C(name) and C(alive).
+        - C(health) and C(status), each with C(status) (HTTP code or null), C(body), C(ms) and C(error). The
+          C(peers) of C(/status) are cut down to C(name) and C(alive).
       type: dict
       returned: always
     etcd:
       description:
-        - Null without O(etcd). Always C(has_data), C(data_dir), C(ms) and C(error). If the member answered also
-          C(member_id), C(cluster_id), C(leader) (decimal text, as etcd gives them; C(leader) is null if it knows none),
-          C(raft_index), C(raft_applied_index), C(raft_term), C(learner), C(alarms), C(version), C(db_size) and
-          C(members), each with C(id), C(name), C(learner), C(peer_urls), C(client_urls).
+        - Null without O(etcd). Always C(has_data), C(data_dir), C(ms) and C(error). If the member answered
+          also C(member_id), C(cluster_id), C(leader) (decimal text, as etcd gives them; C(leader) is null if
+          it knows none), C(raft_index), C(raft_applied_index), C(raft_term), C(learner), C(alarms),
+          C(version), C(db_size) and C(members), each with C(id), C(name), C(learner), C(peer_urls),
+          C(client_urls).
       type: dict
       returned: always
     drift:
       description:
         - How the node differs from O(wanted), each with C(part) (V(release), V(package), V(venv), V(file),
-          V(directory), V(unit), V(reload), V(masked), V(enabled), V(state), V(restart), V(manager), V(probe)),
-          C(name), C(why), and C(restarts), the services that mending it stops or restarts. Empty if it does not differ.
+          V(directory), V(unit), V(reload), V(masked), V(enabled), V(state), V(restart), V(manager),
+          V(probe)), C(name), C(why), and C(restarts), the services that mending it stops or restarts. Empty
+          if it does not differ.
       type: list
       elements: dict
       returned: always

@@ -7,11 +7,12 @@ DOCUMENTATION = r"""
 module: p2p_release
 short_description: Builds, activates and removes releases of a program with its virtual environment
 description:
-  - Makes a release directory exactly what is asked for, with a virtual environment from a hash-pinned lock, the
-    program's wheel and rendered files, then swaps the symlink C(current) in one step.
-  - The release that runs is not touched until the new one is complete. A release whose packages were changed is
-    built anew beside itself; files of its own that were changed are put back in place.
-  - What an interrupted run left is removed, and all but the last releases are, never the current or previous one.
+  - Makes a release directory exactly what is asked for, with a virtual environment from a hash-pinned lock,
+    the program's wheel and rendered files, then swaps the symlink C(current) in one step.
+  - The release that runs is not touched until the new one is complete. A release whose packages were changed
+    is built anew beside itself; files of its own that were changed are put back in place.
+  - What an interrupted run left is removed, and all but the last releases are, never the current or previous
+    one.
 options:
   root:
     description: Absolute path of the directory that holds C(releases/), C(current) and C(previous).
@@ -20,8 +21,8 @@ options:
   name:
     description:
       - Name of the release, such as V(1.0.0-ab12cd34ef56); see the filter P(p2p_release_name#filter).
-      - With O(state=active) it may be left out for the previous release. With O(state=absent) it may be left out to
-        remove the whole root.
+      - With O(state=active) it may be left out for the previous release. With O(state=absent) it may be left
+        out to remove the whole root.
     type: str
   state:
     description:
@@ -32,10 +33,12 @@ options:
     choices: [present, active, absent]
     default: present
   lock:
-    description: Text of a lock of requirements with hashes, for every Python and platform that nodes may have.
+    description: Text of a lock of requirements with hashes, for every Python and platform that nodes may
+      have.
     type: str
   wheel:
-    description: The program itself, with C(filename), C(sha256) and C(content) (base64), as P(p2p_wheel#lookup) gives it.
+    description: The program itself, with C(filename), C(sha256) and C(content) (base64), as
+      P(p2p_wheel#lookup) gives it.
     type: dict
   files:
     description:
@@ -45,7 +48,8 @@ options:
     elements: dict
     default: []
   python:
-    description: Interpreter to make the environment with; the newest of 3.10 and later that can make one by default.
+    description: Interpreter to make the environment with; the newest of 3.10 and later that can make one by
+      default.
     type: path
   wheelhouse:
     description: Folder of wheels on the node to install from, without an index.
@@ -95,8 +99,8 @@ release:
   type: str
   returned: always
 path:
-  description: Absolute path of the release's directory. Give it to P(p2p_service#module) as C(current), so that a
-    preview knows that the service would restart.
+  description: Absolute path of the release's directory. Give it to P(p2p_service#module) as C(current), so
+    that a preview knows that the service would restart.
   type: str
   returned: when there is a release
 previous:
@@ -115,7 +119,8 @@ packages:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.p2p_release_apply import ReleaseError, Request, apply
+from ansible.module_utils.p2p_release_apply import apply
+from ansible.module_utils.p2p_release_plan import ReleaseError, Request
 
 
 def main() -> None:
@@ -139,11 +144,14 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        outcome = apply(Request(module.params, module.check_mode))
+        request = Request(module.params, module.check_mode)
+        outcome = apply(request)
     except (ReleaseError, ValueError) as error:
         module.fail_json(msg="%s" % error)
     except OSError as error:
         module.fail_json(msg="%s: %s" % (error.filename or module.params["root"], error.strerror or error))
+    for warning in request.warnings:
+        module.warn(warning)
     module.exit_json(**outcome)
 
 

@@ -8,10 +8,12 @@ module: p2p_service
 short_description: Manages a service with its definition and the files that it reads
 description:
   - Makes a service what is asked for, its definition, files, directories, enablement and state, in one task.
-  - Restarts a running service only if it would then be something else, that is if its definition or a file that it
-    reads has changed, if its process was started with another configuration, or if it runs from another release.
-  - The literal C(@config_digest@) in the definition is replaced by a digest over the definition and the contents of
-    its files. With C(Environment=P2P_CONFIG_DIGEST=@config_digest@) a process tells what it was started with.
+  - Restarts a running service only if it would then be something else, that is if its definition or a file
+    that it reads has changed, if its process was started with another configuration, or if it runs from
+    another release.
+  - The literal C(@config_digest@) in the definition is replaced by a digest over the definition and the
+    contents of its files. With C(Environment=P2P_CONFIG_DIGEST=@config_digest@) a process tells what it was
+    started with.
 options:
   name:
     description: The unit's name without C(.service).
@@ -23,13 +25,14 @@ options:
   files:
     description:
       - Files that the service reads, written before it starts.
-      - Each has C(path) (absolute) and C(content), and if need be C(mode), C(owner), C(group) and C(secret), a
-        boolean; of a secret file a diff shows digests alone.
+      - Each has C(path) (absolute) and C(content), and if need be C(mode), C(owner), C(group) and C(secret),
+        a boolean; of a secret file a diff shows digests alone.
     type: list
     elements: dict
     default: []
   directories:
-    description: Directories that the service needs, each with C(path), and if need be C(mode), C(owner), C(group).
+    description: Directories that the service needs, each with C(path), and if need be C(mode), C(owner),
+      C(group).
     type: list
     elements: dict
     default: []
@@ -38,7 +41,8 @@ options:
     type: bool
   state:
     description:
-      - V(started) starts it, or restarts it if it would then be something else; V(restarted) always restarts it.
+      - V(started) starts it, or restarts it if it would then be something else; V(restarted) always restarts
+        it.
       - V(absent) stops and removes it with its O(files), and its O(directories) if they are empty by then.
     type: str
     choices: [started, stopped, restarted, absent]
@@ -50,10 +54,12 @@ options:
   current:
     description:
       - Directory, or symlink to it, that the service's process must work in.
-      - Give it the C(path) that M(p2p_release) returns, so that a preview knows of a release that is not there yet.
+      - Give it the C(path) that M(p2p_release) returns, so that a preview knows of a release that is not
+        there yet.
     type: path
   masked_units:
-    description: Other units that must not run, stopped, disabled and masked. With O(state=absent) they are unmasked.
+    description: Other units that must not run, stopped, disabled and masked. With O(state=absent) they are
+      unmasked.
     type: list
     elements: str
     default: []
@@ -106,7 +112,8 @@ restarted:
   type: bool
   returned: always
 config_digest:
-  description: The digest that stands for C(@config_digest@), or null where the definition does not ask for it.
+  description: The digest that stands for C(@config_digest@), or null where the definition does not ask for
+    it.
   type: str
   returned: always
 """

@@ -68,7 +68,8 @@ def build(folder: Path) -> dict[str, str]:
             f"p2p_wheel: {folder} has no pyproject.toml: give the folder of the Python package"
         )
     try:
-        from flit_core import buildapi  # noqa: PLC0415  missing is an answer of its own, not a broken plugin
+        # It ships no type information.
+        from flit_core import buildapi  # type: ignore[import-untyped]  # noqa: PLC0415  missing is an answer of its own, not a broken plugin
     except ImportError as error:
         raise AnsibleError(
             "p2p_wheel: the controller lacks flit_core: pip install -r requirements/runtime.txt"
@@ -126,7 +127,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible ships no type i
     """The lookup."""
 
     def run(
-        self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any
+        self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: object
     ) -> list[dict[str, str]]:
         """Build the wheel of each folder in `terms`."""
         self.set_options(var_options=variables, direct=kwargs)

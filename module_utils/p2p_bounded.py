@@ -12,8 +12,8 @@ Look = Callable[[], Any]
 def look(parts: Mapping[str, Look], timeout: float) -> Tuple[Dict[str, Any], Dict[str, str]]:
     """Run functions side by side and wait for each at most `timeout` seconds.
 
-    A thread that is stuck in the kernel, say on a dead network file system, cannot be ended: it is left behind and
-    dies with the module's process, since it is a daemon.
+    A thread that is stuck in the kernel, say on a dead network file system, cannot be ended: it is left
+    behind and dies with the module's process, since it is a daemon.
 
     Args:
         parts: name -> function without arguments.
@@ -29,7 +29,7 @@ def look(parts: Mapping[str, Look], timeout: float) -> Tuple[Dict[str, Any], Dic
     def one(name: str, function: Look) -> None:
         try:
             answer = function()
-        except Exception as error:  # noqa: BLE001  any failure of one look is an answer, never the probe's end
+        except Exception as error:  # any failure of one look is an answer, never the probe's end
             with guard:
                 errors[name] = "%s: %s" % (type(error).__name__, error)
             return

@@ -1,4 +1,4 @@
-"""Digests of what is deployed: the names of releases and the small form of a specification that a probe compares.
+"""Digests of what is deployed: names of releases, and the small form of what is wanted, for a probe.
 
 Pure functions, used on the controller (filters) and on nodes (modules).
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
 DIGEST_PLACEHOLDER = "@config_digest@"
+PERMISSION_BITS = 0o7777
 DEFAULT_FILE_MODE = "0644"
 DEFAULT_DIRECTORY_MODE = "0755"
 
@@ -20,12 +21,12 @@ def sha256_text(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-def canonical_digest(value: Any) -> str:
+def canonical_digest(value: object) -> str:
     """Return the SHA-256 of a JSON value, whatever the order of its keys."""
     return sha256_text(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True))
 
 
-def normal_mode(mode: Any, default: str = DEFAULT_FILE_MODE) -> str:
+def normal_mode(mode: Union[str, int, None], default: str = DEFAULT_FILE_MODE) -> str:
     """Return permission bits as four octal digits.
 
     Args:
@@ -43,7 +44,7 @@ def normal_mode(mode: Any, default: str = DEFAULT_FILE_MODE) -> str:
         bits = int(str(mode).replace("0o", ""), 8)
     else:
         raise ValueError("mode %r is not octal permission bits; write it quoted, such as '0644'" % (mode,))
-    if bits > 0o7777:
+    if bits > PERMISSION_BITS:
         raise ValueError(
             "mode %r has more than the 12 permission bits; write it quoted, such as '0644'" % (mode,)
         )

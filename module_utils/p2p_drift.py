@@ -18,12 +18,14 @@ def node_drift(wanted: Mapping[str, Any], root: str, timeout: float) -> List[Dic
     """Compare a node with what it is meant to be.
 
     Args:
-        wanted: `release` (of the filter p2p_release_wanted) and `services` (of p2p_service_wanted), each optional.
+        wanted: `release` (of the filter p2p_release_wanted) and `services` (of p2p_service_wanted), each
+          optional.
         root: where releases lie, unless the release says so itself.
         timeout: seconds that each question to the service manager may take.
 
     Returns:
-        For each difference `part`, `name`, `why`, and `restarts`, the services that its mending stops or restarts.
+        For each difference `part`, `name`, `why`, and `restarts`, the services that its mending stops or
+        restarts.
 
     Raises:
         MarkerError: if the wanted lock is not understood.
@@ -38,9 +40,11 @@ def node_drift(wanted: Mapping[str, Any], root: str, timeout: float) -> List[Dic
             for item in services
             if str(item.get("current") or "").startswith(release["root"] + "/")
         ]
-        for item in root_drift(release):
-            # A file of the release is put back in place; anything else gives a new release.
-            found.append(dict(item._asdict(), restarts=[] if item.part == "file" else runners))
+        # A file of the release is put back in place; anything else gives a new release.
+        found += [
+            dict(item._asdict(), restarts=[] if item.part == "file" else runners)
+            for item in root_drift(release)
+        ]
     for service in services:
         found += _service(service, timeout)
     return found

@@ -10,7 +10,7 @@ import stat
 import tempfile
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-# A managed file is a configuration file or a key; more than this is something else, and is not shown in a diff.
+# A managed file is a configuration file or a key: more than this is something else, and is not shown.
 DIFF_LIMIT = 256 * 1024
 
 
@@ -58,11 +58,11 @@ def owner_ids(owner: Optional[str], group: Optional[str]) -> Tuple[int, int]:
     try:
         uid = int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid
     except KeyError:
-        raise ValueError("the user %s does not exist here: create it first" % user)
+        raise ValueError("the user %s does not exist here: create it first" % user) from None
     try:
         gid = int(team) if team.isdigit() else grp.getgrnam(team).gr_gid
     except KeyError:
-        raise ValueError("the group %s does not exist here: create it first" % team)
+        raise ValueError("the group %s does not exist here: create it first" % team) from None
     return uid, gid
 
 
@@ -112,6 +112,18 @@ def directory_reasons(wanted: Mapping[str, Any]) -> List[str]:
     return _ownership_reasons(wanted, found)
 
 
+def check_owner(wanted: Mapping[str, Any]) -> None:
+    """Refuse an owner or group that does not exist.
+
+    Raises:
+        ValueError: naming the path, the owner and the remedy.
+    """
+    try:
+        owner_ids(wanted["owner"], wanted["group"])
+    except ValueError as error:
+        raise ValueError("%s: %s" % (wanted["path"], error)) from error
+
+
 def check_writable(wanted: Mapping[str, Any], path: Optional[str] = None) -> None:
     """Refuse a file that cannot be written, before anything is.
 
@@ -123,10 +135,7 @@ def check_writable(wanted: Mapping[str, Any], path: Optional[str] = None) -> Non
         raise ValueError("%s: the path of a managed file must be absolute" % where)
     if os.path.isdir(where) and not os.path.islink(where):
         raise ValueError("%s is a directory where a file belongs: move it away" % where)
-    try:
-        owner_ids(wanted["owner"], wanted["group"])
-    except ValueError as error:
-        raise ValueError("%s: %s" % (where, error))
+    check_owner(wanted)
 
 
 def write_file(path: str, content: bytes, wanted: Mapping[str, Any]) -> None:
@@ -197,7 +206,7 @@ def file_diff(wanted: Mapping[str, Any], content: Optional[str], secret: bool) -
     before = _shown(path, secret)
     described = ownership(path)
     if content is not None and described is not None:
-        wished = "%s %s:%s" % ((wanted["mode"],) + wanted_owner(wanted["owner"], wanted["group"]))
+        wished = "%s %s:%s" % (wanted["mode"], *wanted_owner(wanted["owner"], wanted["group"]))
         if described != wished:
             before, after = "# %s\n%s" % (described, before), "# %s\n%s" % (wished, after)
     return {"before": before, "after": after, "before_header": path, "after_header": path}

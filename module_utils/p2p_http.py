@@ -7,7 +7,7 @@ import json
 import os
 import ssl
 import time
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 from urllib.parse import urlsplit
 
 # /status of 1,000 members is 1.3 MB.
@@ -19,7 +19,8 @@ def _ask(
 ) -> Tuple[int, bytes]:
     connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
     response = connection.getresponse()
-    blocks, size = [], 0
+    blocks: List[bytes] = []
+    size = 0
     while True:
         block = response.read(1 << 16)
         if not block:
@@ -50,28 +51,24 @@ def get_json(host: str, port: int, path: str, timeout: float) -> Dict[str, Any]:
     return answer
 
 
-def trimmed_status(body: Any) -> Any:
-    """Return a /status document with its peers cut down to what a report reads.
+def trimmed_status(body: object) -> object:
+    """Return a /status document cut down to what a report reads.
 
-    Each peer becomes its name and whether it is alive (null where the program does not say).
+    Each peer becomes its name and whether it is alive (null where the program does not say); other nested
+    documents, about jobs and the like, are left out.
     """
     if not isinstance(body, dict):
         return body
-    short = dict(body)
+    short = {key: value for key, value in body.items() if not isinstance(value, dict)}
     peers = body.get("peers")
     if isinstance(peers, Mapping):
-        short["peers"] = [
-            {"name": str(name), "alive": item.get("alive") if isinstance(item, Mapping) else None}
-            for name, item in sorted(peers.items())
-        ]
-    elif isinstance(peers, list):
-        short["peers"] = [
-            {"name": str(item.get("node_id")), "alive": item.get("alive")}
-            if isinstance(item, Mapping)
-            else {"name": str(item), "alive": None}
-            for item in peers
-        ]
+        short["peers"] = [{"name": str(name), "alive": _alive(item)} for name, item in sorted(peers.items())]
     return short
+
+
+def _alive(peer: object) -> Optional[bool]:
+    alive = peer.get("is_alive") if isinstance(peer, Mapping) else None
+    return alive if isinstance(alive, bool) else None
 
 
 def ask_orchestrator(port: int, timeout: float) -> Dict[str, Any]:
@@ -95,7 +92,9 @@ def has_data(data_dir: str) -> Optional[bool]:
 
 
 def etcd_view(member: Mapping[str, Any], members: Mapping[str, Any]) -> Dict[str, Any]:
-    """Return the answers of etcd's JSON gateway in the probe's form; ids stay decimal text, as etcd gives them.
+    """Return the answers of etcd's JSON gateway in the probe's form.
+
+    Ids stay decimal text, as etcd gives them.
 
     Args:
         member: the answer of /v3/maintenance/status.
@@ -143,16 +142,8 @@ def ask_etcd(spec: Mapping[str, Any], data_dir: str, timeout: float) -> Dict[str
     connection: Optional[http.client.HTTPConnection] = None
     try:
         connection = _connect(spec, timeout)
-        status, raw = _ask(connection, "POST", "/v3/maintenance/status", "{}", began + timeout)
-        if status != 200:
-            raise ValueError("status %d: %s" % (status, raw[:200].decode("utf-8", "replace")))
-        member = json.loads(raw)
-        # Without `linearizable` a 3.5 member would ask its leader, and hang without one; 3.4 does not know the word.
-        for question in ('{"linearizable":false}', "{}"):
-            status, raw = _ask(connection, "POST", "/v3/cluster/member/list", question, began + timeout)
-            if status == 200:
-                break
-        answer.update(etcd_view(member, json.loads(raw) if status == 200 else {}))
+        member = _post(connection, "/v3/maintenance/status", "{}", began + timeout)
+        answer.update(etcd_view(member, _members(connection, began + timeout)))
         answer["ms"] = round((time.monotonic() - began) * 1000, 1)
     except (OSError, ValueError, http.client.HTTPException) as error:
         answer["error"] = "%s" % (error or type(error).__name__)
@@ -160,6 +151,23 @@ def ask_etcd(spec: Mapping[str, Any], data_dir: str, timeout: float) -> Dict[str
         if connection is not None:
             connection.close()
     return answer
+
+
+def _post(connection: http.client.HTTPConnection, path: str, body: str, deadline: float) -> Dict[str, Any]:
+    status, raw = _ask(connection, "POST", path, body, deadline)
+    if status != http.client.OK:
+        raise ValueError("%s: status %d: %s" % (path, status, raw[:200].decode("utf-8", "replace")))
+    answer = json.loads(raw)
+    return answer if isinstance(answer, dict) else {}
+
+
+def _members(connection: http.client.HTTPConnection, deadline: float) -> Dict[str, Any]:
+    path = "/v3/cluster/member/list"
+    try:
+        # Without this a 3.5 member would ask its leader, and hang if there is none; 3.4 does not know it.
+        return _post(connection, path, '{"linearizable":false}', deadline)
+    except ValueError:
+        return _post(connection, path, "{}", deadline)
 
 
 def _connect(spec: Mapping[str, Any], timeout: float) -> http.client.HTTPConnection:

@@ -1,4 +1,4 @@
-"""What kind of machine a node is: platform, disk, memory, clock, user, interpreters. Nothing is started for it."""
+"""What kind of machine a node is: platform, disk, memory, clock, user, interpreters."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import Any, Dict, List, Optional
 
 from .p2p_python import candidates
 from .p2p_run import run
+
+_TIME_ERROR = 5  # of adjtimex(2): the clock is not synchronised
 
 
 def _os_release() -> Dict[str, str]:
@@ -66,7 +68,7 @@ def describe_manager() -> str:
 
 
 def describe_user() -> Dict[str, Any]:
-    """Return who the module runs as; `sudo` is whether it may become root without a password (None: it is root)."""
+    """Return who the module runs as; `sudo`: whether it may be root without a password (None if it is)."""
     uid = os.geteuid()
     try:
         entry = pwd.getpwuid(uid)
@@ -86,7 +88,7 @@ def _has_venv(real: str) -> bool:
 
 
 def describe_pythons() -> List[Dict[str, Any]]:
-    """Return the interpreters found, the newest first: `path`, `version` (`3.11`) and whether it has `venv`."""
+    """Return the interpreters found, the newest first: `path`, `version` (`3.11`), `venv` (bool)."""
     found = []
     for path in candidates():
         real = os.path.realpath(path)
@@ -130,7 +132,7 @@ def describe_memory() -> Dict[str, Any]:
 
 
 def _synchronised() -> Optional[bool]:
-    """Ask the kernel whether a time service steers its clock (adjtimex(2), which needs no privilege to read)."""
+    """Ask the kernel whether a time service steers its clock: adjtimex(2), which anyone may read."""
     if not sys.platform.startswith("linux"):
         return None
     try:
@@ -138,11 +140,11 @@ def _synchronised() -> Optional[bool]:
         state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.create_string_buffer(512))
     except (OSError, AttributeError):
         return None
-    return None if state < 0 else state != 5  # TIME_ERROR
+    return None if state < 0 else state != _TIME_ERROR
 
 
 def describe_clock() -> Dict[str, Any]:
-    """Return the wall clock (seconds since the epoch), whether it is synchronised, and the uptime in seconds."""
+    """Return the wall clock (seconds since the epoch), if it is synchronised, and the uptime (seconds)."""
     uptime: Optional[float] = None
     try:
         with open("/proc/uptime", encoding="ascii") as handle:

@@ -21,7 +21,7 @@ from .p2p_node import (
     describe_user,
 )
 from .p2p_processes import listener, orchestrators, start_time, watchdogs
-from .p2p_releases import complete, link_target, read_manifest
+from .p2p_releases import complete, link_target, name_of, read_manifest
 from .p2p_run import run
 from .p2p_services import DIGEST_VARIABLE
 from .p2p_systemd import Systemd, UnitState, process_environment, process_folder
@@ -86,14 +86,9 @@ def releases(root: str) -> Dict[str, Any]:
         "current": current,
         "name": manifest["name"] if manifest else None,
         "manifest": short,
-        "previous": _name(previous),
-        "available": [_name(path) for path in others],
+        "previous": name_of(previous),
+        "available": [name_of(path) for path in others],
     }
-
-
-def _name(path: Optional[str]) -> Optional[str]:
-    manifest = read_manifest(path) if path else None
-    return str(manifest["name"]) if manifest else None
 
 
 def _shares_system_packages(venv: str) -> bool:
@@ -112,14 +107,15 @@ _FIND = (
 def imports_missing(venv: str, names: List[str], timeout: float) -> Optional[List[str]]:
     """Return which of some top-level modules an environment lacks, or None if there is no environment.
 
-    An environment of its own is looked through directly, which is an order of magnitude cheaper than its interpreter.
+    An environment of its own is looked through directly, which is an order of magnitude cheaper than its
+    interpreter.
     """
     python = os.path.join(venv, "bin", "python")
     site = site_packages(venv)
     if not os.path.exists(python) or (site is None and not os.path.exists(os.path.join(venv, "pyvenv.cfg"))):
         return None
     if _shares_system_packages(venv) or site is None:
-        outcome = run([python, "-c", _FIND] + names, timeout)
+        outcome = run([python, "-c", _FIND, *names], timeout)
         return outcome.out.split() if outcome.code == 0 else list(names)
     there = set()
     for entry in os.listdir(site):
@@ -195,7 +191,7 @@ def probe(params: Mapping[str, Any]) -> Dict[str, Any]:
 
 
 def _units(params: Mapping[str, Any]) -> List[str]:
-    names = [params["service"], params.get("etcd_service")] + list(params.get("legacy_services") or [])
+    names = [params["service"], params.get("etcd_service"), *(params.get("legacy_services") or [])]
     return list(dict.fromkeys(str(name) for name in names if name))
 
 

@@ -1,4 +1,4 @@
-"""Processes that are an orchestrator, and who listens on its port: read from /proc, or from ps and lsof on macOS."""
+"""Processes that are an orchestrator, and who listens on its port."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from .p2p_files import owner_name
 from .p2p_run import run
 
 PROGRAM = "p2p_orchestrator"
+# See proc(5): fields of /proc/<pid>/stat after the name, of /proc/<pid>/cgroup, of /proc/net/tcp.
+_STATE, _PARENT, _STARTED = 0, 1, 19
+_CGROUP_FIELDS, _PS_FIELDS = 3, 5
+_LOCAL, _TCP_STATE, _INODE = 1, 3, 9
 # Units whose cgroup holds what people started by hand, or what cron started.
-_SHELLS = re.compile(
-    r"^(sshd?|cron|crond|docker|containerd|user@\d+|session-.*|dropbear|vast.*|runpod.*)\.service$|\.scope$"
-)
+_SHELLS = re.compile(r"^(sshd?|cron|crond|docker|containerd|user@\d+|dropbear|vast.*|runpod.*)\.service$")
 
 
 class Process(NamedTuple):
@@ -37,17 +39,13 @@ def is_orchestrator(words: Sequence[str]) -> bool:
     Args:
         words: the process's arguments.
     """
-    if not words:
-        return False
-    if os.path.basename(words[0]) == PROGRAM:
-        return True
-    if not re.match(r"(python[\d.]*|pypy[\d.]*|uv)$", os.path.basename(words[0]).lower()):
-        return False
+    name = os.path.basename(words[0]) if words else ""
+    if not re.match(r"(python[\d.]*|pypy[\d.]*)$", name.lower()):
+        return name == PROGRAM
+    # The first word that is no option is the script; -m names a module, -c brings its program along.
     for at, word in enumerate(words[1:], 1):
-        if word == "-c":
-            return False
-        if word == "-m":
-            return words[at + 1 : at + 2] == [PROGRAM]
+        if word in ("-m", "-c"):
+            return word == "-m" and list(words[at + 1 : at + 2]) == [PROGRAM]
         if not word.startswith("-"):
             return os.path.basename(word) in (PROGRAM, PROGRAM + ".py")
     return False
@@ -57,7 +55,7 @@ def unit_of(cgroups: str) -> Optional[str]:
     """Return the systemd service in the text of /proc/<pid>/cgroup, or None."""
     for line in cgroups.splitlines():
         fields = line.split(":", 2)
-        if len(fields) == 3 and (fields[1] == "name=systemd" or fields[0] == "0"):
+        if len(fields) == _CGROUP_FIELDS and (fields[1] == "name=systemd" or fields[0] == "0"):
             services = [part for part in fields[2].split("/") if part.endswith(".service")]
             if services:
                 return services[-1]
@@ -65,7 +63,7 @@ def unit_of(cgroups: str) -> Optional[str]:
 
 
 def kind_of(process: Process, service: str, root: str, systemd: bool) -> str:
-    """Return whose an orchestrator is: `ours`, `legacy` (another service's), or `manual` (started by hand or cron).
+    """Return whose an orchestrator is: `ours`, `legacy` (another service's) or `manual` (by hand or cron).
 
     Args:
         process: it.
@@ -98,9 +96,9 @@ def _boot_time() -> float:
 def start_time(pid: int) -> Optional[float]:
     """Return when a process started, in seconds since the epoch, or None if it is gone."""
     fields = _read("/proc/%d/stat" % pid).rpartition(")")[2].split()
-    if len(fields) < 20:
+    if len(fields) <= _STARTED:
         return None
-    return round(_boot_time() + int(fields[19]) / os.sysconf("SC_CLK_TCK"), 2)
+    return round(_boot_time() + int(fields[_STARTED]) / os.sysconf("SC_CLK_TCK"), 2)
 
 
 def _from_proc() -> Iterable[Process]:
@@ -119,11 +117,11 @@ def _from_proc() -> Iterable[Process]:
             uid = os.stat("/proc/" + entry).st_uid
         except OSError:
             continue
-        if len(fields) < 20 or fields[0] == "Z":
+        if len(fields) <= _STARTED or fields[_STATE] == "Z":
             continue
-        started = boot + int(fields[19]) / tick
+        started = boot + int(fields[_STARTED]) / tick
         unit = unit_of(_read("/proc/%s/cgroup" % entry))
-        yield Process(int(entry), int(fields[1]), uid, started, words, unit)
+        yield Process(int(entry), int(fields[_PARENT]), uid, started, words, unit)
 
 
 def parse_ps(text: str, now: float) -> List[Process]:
@@ -131,7 +129,7 @@ def parse_ps(text: str, now: float) -> List[Process]:
     found = []
     for line in text.splitlines():
         fields = line.split(None, 4)
-        if len(fields) == 5 and is_orchestrator(fields[4].split()):
+        if len(fields) == _PS_FIELDS and is_orchestrator(fields[4].split()):
             days, _, clock = fields[3].rpartition("-")
             seconds = int(days or 0) * 86400
             for power, part in enumerate(reversed(clock.split(":"))):
@@ -148,7 +146,8 @@ def orchestrators(service: str, root: str, systemd: bool) -> List[Dict[str, Any]
     """Return the orchestrators that run here, without the workers that they started.
 
     Returns:
-        For each `kind`, `pid`, `cmdline`, `age_seconds`, `owner` and the systemd `unit` that it belongs to, if any.
+        For each `kind`, `pid`, `cmdline`, `age_seconds`, `owner` and the systemd `unit` that it belongs to,
+        if any.
     """
     now = time.time()
     if sys.platform.startswith("linux"):
@@ -176,8 +175,12 @@ def listening_inodes(tables: Iterable[str], port: int) -> List[str]:
     for table in tables:
         for line in table.splitlines()[1:]:
             fields = line.split()
-            if len(fields) > 9 and fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
-                inodes.append(fields[9])
+            if (
+                len(fields) > _INODE
+                and fields[_TCP_STATE] == "0A"
+                and int(fields[_LOCAL].rpartition(":")[2], 16) == port
+            ):
+                inodes.append(fields[_INODE])
     return inodes
 
 
@@ -237,18 +240,21 @@ def _lsof(text: str) -> Tuple[Optional[int], Optional[str]]:
     return pid, next((line[1:] for line in text.splitlines() if line.startswith("c")), None)
 
 
+def _names(folder: str) -> List[str]:
+    try:
+        return sorted(os.path.join(folder, name) for name in os.listdir(folder))
+    except OSError:
+        return []
+
+
 def watchdogs() -> List[Dict[str, str]]:
     """Return the lines of cron tables that would start an orchestrator again: `path` and `line`."""
-    places = ["/etc/crontab"]
-    for folder in ("/etc/cron.d", "/var/spool/cron/crontabs", "/var/spool/cron"):
-        try:
-            places += sorted(os.path.join(folder, name) for name in os.listdir(folder))
-        except OSError:
-            continue
-    found = []
-    for path in places:
-        if os.path.isfile(path):
-            for line in _read(path).splitlines():
-                if not line.lstrip().startswith("#") and (PROGRAM in line or "ringrift-p2p" in line):
-                    found.append({"path": path, "line": line.strip()[:300]})
-    return found
+    folders = ("/etc/cron.d", "/var/spool/cron/crontabs", "/var/spool/cron")
+    places = ["/etc/crontab", *(path for folder in folders for path in _names(folder))]
+    return [
+        {"path": path, "line": line.strip()[:300]}
+        for path in places
+        if os.path.isfile(path)
+        for line in _read(path).splitlines()
+        if not line.lstrip().startswith("#") and (PROGRAM in line or "ringrift-p2p" in line)
+    ]

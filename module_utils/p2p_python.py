@@ -67,6 +67,14 @@ class Interpreter(NamedTuple):
     markers: Dict[str, str]
 
 
+class VenvMissingError(PythonError):
+    """An interpreter that is new enough and cannot make environments."""
+
+    def __init__(self, message: str, interpreter: Interpreter) -> None:
+        super().__init__(message)
+        self.interpreter = interpreter
+
+
 def ask(path: str, timeout: float = 20) -> Interpreter:
     """Ask an interpreter what it is.
 
@@ -106,22 +114,26 @@ def candidates() -> List[str]:
     return [path for rank, path in sorted(found.values(), key=lambda item: (-item[0], item[1]))]
 
 
-def venv_package(version: Tuple[int, ...], system: bool) -> str:
-    """Return the name of the distribution's package that brings `venv` and `ensurepip`."""
-    return "python3-venv" if system else "python%d.%d-venv" % version[:2]
+def _dotted(version: Tuple[int, ...]) -> str:
+    return ".".join(str(part) for part in version)
 
 
-def _refusal(interpreter: Interpreter) -> str:
-    package = venv_package(interpreter.version, interpreter.path in ("/usr/bin/python3", "/bin/python3"))
-    number = ".".join(str(part) for part in interpreter.version)
-    if os.path.exists("/etc/debian_version"):
-        remedy = "install the package %s (or python%d.%d-venv)" % ((package,) + interpreter.version[:2])
-    else:
-        remedy = "install the package of your distribution that brings the modules venv and ensurepip"
-    return "%s (Python %s) cannot make virtual environments, it lacks venv or ensurepip: %s" % (
-        interpreter.path,
-        number,
-        remedy,
+def _refusal(interpreter: Interpreter) -> Optional[str]:
+    """Say why an interpreter cannot make environments, with the package that mends it; None if it can."""
+    if interpreter.can_venv and interpreter.pip_wheel:
+        return None
+    package = "python%s-venv" % _dotted(interpreter.version[:2])
+    if interpreter.path in ("/usr/bin/python3", "/bin/python3"):
+        package = "python3-venv (or %s)" % package
+    if not os.path.exists("/etc/debian_version"):
+        package = "of your distribution that brings the modules venv and ensurepip"
+    return (
+        "%s (Python %s) cannot make virtual environments, it lacks venv or ensurepip: install the package %s"
+        % (
+            interpreter.path,
+            _dotted(interpreter.version),
+            package,
+        )
     )
 
 
@@ -133,37 +145,29 @@ def choose(wish: Optional[str] = None, timeout: float = 20) -> Interpreter:
         timeout: seconds for each interpreter to answer.
 
     Raises:
-        PythonError: if there is none that is new enough and can make environments; it names the remedy.
+        VenvMissingError: if those that are new enough cannot make environments; it names the package.
+        PythonError: if there is none that is new enough; it names what was found.
     """
-    oldest = ".".join(str(part) for part in OLDEST)
-    if wish:
-        interpreter = ask(wish, timeout)
-        if interpreter.version < OLDEST:
-            raise PythonError(
-                "%s is Python %d.%d; %s or newer is needed" % ((wish,) + interpreter.version[:2] + (oldest,))
-            )
-        if not interpreter.can_venv or not interpreter.pip_wheel:
-            raise PythonError(_refusal(interpreter))
-        return interpreter
-    refused: List[str] = []
     seen: List[str] = []
-    for path in candidates():
+    lacking: Optional[VenvMissingError] = None
+    for path in [wish] if wish else candidates():
         try:
             interpreter = ask(path, timeout)
         except PythonError as error:
             seen.append(str(error))
             continue
-        if interpreter.in_venv:
-            continue
+        refusal = _refusal(interpreter)
         if interpreter.version < OLDEST:
-            seen.append("%s is %d.%d" % ((path,) + interpreter.version[:2]))
-        elif not interpreter.can_venv or not interpreter.pip_wheel:
-            refused.append(_refusal(interpreter))
-        else:
+            seen.append("%s is %s" % (path, _dotted(interpreter.version)))
+        elif interpreter.in_venv and not wish:
+            continue
+        elif refusal is None:
             return interpreter
-    if refused:
-        raise PythonError(refused[0])
+        else:
+            lacking = lacking or VenvMissingError(refusal, interpreter)
+    if lacking:
+        raise lacking
     found = "; ".join(seen) if seen else "none at all"
     raise PythonError(
-        "no Python %s or newer found (%s): install one, or name one with `python`" % (oldest, found)
+        "no Python %s or newer found (%s): install one, or name one with `python`" % (_dotted(OLDEST), found)
     )

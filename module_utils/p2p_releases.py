@@ -1,11 +1,13 @@
 """The releases on a node: where they lie, which is current, and how one differs from what is wanted.
 
-    <root>/releases/<name>/{venv,manifest.json,...}     a second build of the same name lies in <name>~2, and so on
-    <root>/current  -> releases/...                     what the services run from
-    <root>/previous -> releases/...                     what they ran from before
+    <root>/releases/<name>/{venv,manifest.json,...}
+    <root>/current  -> releases/...   what the services run from
+    <root>/previous -> releases/...   what they ran from before
 
-A release without a manifest is unfinished: the manifest is written last. An environment cannot be moved, so that
-a release is built where it stays, beside the one that runs.
+A second build of the same name lies in <name>~2, and so on.
+
+A release without a manifest is unfinished: the manifest is written last. An environment cannot be moved, so
+that a release is built where it stays, beside the one that runs.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from .p2p_files import file_reasons
-from .p2p_python import PythonError, ask
 from .p2p_requirements import normal_name, packages_for
 from .p2p_venv import check_interpreter, check_packages, script_digests, site_packages
 
@@ -57,6 +58,12 @@ def read_manifest(path: str) -> Optional[Dict[str, Any]]:
     return manifest if isinstance(manifest, dict) and "name" in manifest else None
 
 
+def name_of(path: Optional[str]) -> Optional[str]:
+    """Return the name in a release's manifest, or None."""
+    manifest = read_manifest(path) if path else None
+    return str(manifest["name"]) if manifest else None
+
+
 def link_target(root: str, link: str) -> Optional[str]:
     """Return the folder of the release that `current` or `previous` points to, or None."""
     try:
@@ -87,9 +94,9 @@ def complete(root: str) -> List[str]:
 
 
 def find(root: str, name: str) -> Optional[str]:
-    """Return the folder of the finished release of a name: the current one if it has that name, else the newest."""
+    """Return the folder of the finished release of a name, the current one before the newest."""
     current = link_target(root, "current")
-    folders = ([current] if current else []) + complete(root)
+    folders = [*([current] if current else []), *complete(root)]
     for path in folders:
         manifest = read_manifest(path)
         if manifest and manifest["name"] == name:
@@ -195,11 +202,3 @@ def root_drift(wanted: Mapping[str, Any]) -> List[Drift]:
         running = manifest["name"] if manifest else "nothing"
         drift.insert(0, Drift("release", name, "not current: %s is" % running))
     return drift
-
-
-def describe_python(path: str) -> Optional[Dict[str, str]]:
-    """Return the marker variables of a release's Python as it answers now, or None if it does not run."""
-    try:
-        return ask(os.path.join(path, "venv", "bin", "python")).markers
-    except PythonError:
-        return None

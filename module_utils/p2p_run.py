@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -44,10 +45,8 @@ def run(
     try:
         out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        try:
+        with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
-        except OSError:
-            pass
         return Outcome(None, "", "%s: no end after %g s" % (" ".join(words[:3]), timeout))
     return Outcome(process.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
 

@@ -8,13 +8,13 @@ from typing import Any, Dict, List, Mapping
 
 from .p2p_digest import config_digest, render_unit, service_wanted
 from .p2p_files import (
+    check_owner,
     check_writable,
     file_diff,
     make_directory,
-    owner_ids,
+    ownership,
     wanted_owner,
     write_file,
-    ownership,
 )
 from .p2p_releases import Drift
 from .p2p_services import definition_wanted, manager_for, names_asked, release_folder, service_drift
@@ -91,10 +91,7 @@ class Request:
         for item in self.wanted["files"]:
             check_writable(item)
         for item in self.wanted["directories"]:
-            try:
-                owner_ids(item["owner"], item["group"])
-            except ValueError as error:
-                raise ValueError("%s: %s" % (item["path"], error))
+            check_owner(item)
 
     # -- telling ------------------------------------------------------------------------------------
 
@@ -103,13 +100,15 @@ class Request:
         diffs = []
         for item in self.wanted["directories"]:
             if item["path"] in changed:
-                wished = "%s %s:%s" % ((item["mode"],) + wanted_owner(item["owner"], item["group"]))
+                wished = "%s %s:%s" % (item["mode"], *wanted_owner(item["owner"], item["group"]))
                 diffs.append(
                     _diff(item["path"] + "/", "%s\n" % (ownership(item["path"]) or "absent"), wished + "\n")
                 )
-        for item in self.wanted["files"]:
-            if item["path"] in changed:
-                diffs.append(file_diff(item, self.contents[item["path"]], item["path"] in self.secrets))
+        diffs += [
+            file_diff(item, self.contents[item["path"]], item["path"] in self.secrets)
+            for item in self.wanted["files"]
+            if item["path"] in changed
+        ]
         definition = definition_wanted(self.wanted, self.manager)
         if definition and definition["path"] in changed:
             diffs.append(file_diff(definition, self.unit_text, secret=False))
@@ -151,12 +150,7 @@ class Request:
             ["%s: %s" % (item.name, item.why) for item in masked],
             ["%s: masked" % item.name for item in masked],
         ]
-        texts = []
-        for extra, values in zip(lines, (before, after)):
-            texts.append(
-                "".join("%s\n" % line for line in extra + ["%s: %s" % pair for pair in values.items()])
-            )
-        return texts[0], texts[1]
+        return _text(lines[0], before), _text(lines[1], after)
 
     # -- doing --------------------------------------------------------------------------------------
 
@@ -223,7 +217,7 @@ class Request:
             folder = item["path"].rstrip("/")
             if not os.path.isdir(folder) or os.path.islink(folder):
                 continue
-            if len([part for part in folder.split("/") if part]) < 2:
+            if folder.count("/") == 1:
                 continue  # never /etc, /var, /opt
             left = [name for name in os.listdir(folder) if os.path.join(folder, name) not in gone]
             if self.params.get("purge") or not left:
@@ -247,6 +241,10 @@ class Request:
         self.manager.forget_failure(self.name)
         for name in masked:
             self.manager.unmask(name)
+
+
+def _text(lines: List[str], values: Mapping[str, str]) -> str:
+    return "".join("%s\n" % line for line in [*lines, *("%s: %s" % pair for pair in values.items())])
 
 
 def _diff(header: str, before: str, after: str) -> Dict[str, str]:

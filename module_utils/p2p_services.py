@@ -46,8 +46,8 @@ def release_folder(current: str) -> str:
     """Return the directory that a service should run from.
 
     Args:
-        current: a symlink to it, or a path `<root>/releases/<name>`; a release that was mended lies in `<name>~2` or
-            so, which the plain name stands for too.
+        current: a symlink to it, or a path `<root>/releases/<name>`, which stands for a second build of that
+            name (`<name>~2`) too.
     """
     parent, base = os.path.split(os.path.normpath(current))
     if os.path.basename(parent) == "releases" and not os.path.islink(current):
@@ -71,7 +71,7 @@ def _rewritten(item: Drift) -> bool:
 
 
 def stale_reasons(wanted: Mapping[str, Any], pid: int) -> List[str]:
-    """Return why a running process is not what a restart would give: another configuration, another release."""
+    """Return why a running process is not what a restart would give."""
     reasons = []
     environment = process_environment(pid)
     if wanted.get("config_digest") and environment is not None:
@@ -134,12 +134,11 @@ def service_drift(
     """
     unit = manager.unit(wanted["name"])
     state = states[wanted["name"]]
-    drift = []
-    for name in wanted["masked_units"]:
-        if states[name].load != "masked" or states[name].active in RUNNING_STATES:
-            drift.append(
-                Drift("masked", manager.unit(name), "%s, not masked" % (states[name].active or "there"))
-            )
+    drift = [
+        Drift("masked", manager.unit(name), "%s, not masked" % (states[name].active or "there"))
+        for name in wanted["masked_units"]
+        if states[name].load != "masked" or states[name].active in RUNNING_STATES
+    ]
     files = file_drift(wanted, manager)
     drift += files
     if state.stale and not any(item.part == "unit" for item in files):

@@ -10,9 +10,9 @@ from .p2p_run import last_lines, run
 
 UNIT_FOLDER = "/etc/systemd/system"
 _ASKED = (
-    "Id LoadState ActiveState SubState UnitFileState NeedDaemonReload MainPID NRestarts FragmentPath DropInPaths "
-    "Result ExecMainStatus ExecMainStartTimestamp ActiveEnterTimestampMonotonic"
-).split()
+    "Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,MainPID,NRestarts,FragmentPath,"
+    "DropInPaths,Result,ExecMainStatus,ExecMainStartTimestamp"
+)
 RUNNING_STATES = ("active", "activating", "reloading")
 _DENIED = ("Access denied", "authentication required", "Permission denied", "not permitted")
 
@@ -51,7 +51,7 @@ def parse_show(text: str, names: Sequence[str]) -> Dict[str, UnitState]:
     """
     blocks = [block for block in text.strip().split("\n\n") if block.strip()]
     states: Dict[str, UnitState] = {}
-    for name, block in zip(names, blocks):
+    for name, block in zip(names, blocks):  # noqa: B905  `strict` came with Python 3.10
         found: Dict[str, str] = {}
         for line in block.splitlines():
             key, _, value = line.partition("=")
@@ -101,8 +101,8 @@ class Systemd:
         Raises:
             ServiceError: if systemd does not answer.
         """
-        words = ["systemctl", "show", "--no-pager", "-p", ",".join(_ASKED), "--"]
-        outcome = run(words + [self.unit(name) for name in names], self.timeout)
+        words = ["systemctl", "show", "--no-pager", "-p", _ASKED, "--"]
+        outcome = run([*words, *(self.unit(name) for name in names)], self.timeout)
         states = parse_show(outcome.out, names)
         if outcome.code != 0 or len(states) != len(set(names)):
             raise ServiceError("systemctl show failed: %s" % (last_lines(outcome.err, 2) or "no answer"))
@@ -118,7 +118,7 @@ class Systemd:
         Raises:
             ServiceError: with its words, if it refuses.
         """
-        outcome = run(["systemctl", "--no-ask-password"] + list(words), timeout or self.timeout)
+        outcome = run(["systemctl", "--no-ask-password", *words], timeout or self.timeout)
         if outcome.code == 0:
             return
         said = last_lines(outcome.err or outcome.out, 3) or "no output"
@@ -142,9 +142,12 @@ class Systemd:
         run(["systemctl", "reset-failed", self.unit(name)], self.timeout)
 
     def mask(self, name: str, timeout: float) -> Optional[str]:
-        """Stop, disable and mask a unit, whether or not it is there; return where its own definition was put aside.
+        """Stop, disable and mask a unit, whether or not it is there.
 
-        A definition below /etc stands where the mask belongs, so it is renamed.
+        A definition below /etc stands where the mask belongs, so it is put aside.
+
+        Returns:
+            Where it was put, if so.
         """
         state = self.state(name)
         if state.active not in ("inactive", "failed"):

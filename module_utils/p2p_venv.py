@@ -19,6 +19,8 @@ from .p2p_python import Interpreter
 from .p2p_requirements import normal_name
 from .p2p_run import Outcome, last_lines, run
 
+_OTHERS_WRITE, _ALL_READ = 0o022, 0o444
+
 
 class VenvError(Exception):
     """An environment that could not be built; the message has pip's own words and the remedy."""
@@ -74,17 +76,21 @@ def _record_rows(record: str) -> Iterator[Tuple[str, str]]:
                 yield row[0], row[1] if len(row) > 1 else ""
 
 
+def _mode_fault(found: os.stat_result) -> Optional[str]:
+    if not stat.S_ISREG(found.st_mode):
+        return "is not a file"
+    if found.st_mode & _OTHERS_WRITE:
+        return "is writable by others (%04o)" % stat.S_IMODE(found.st_mode)
+    if found.st_mode & _ALL_READ != _ALL_READ:
+        return "is not readable by all (%04o)" % stat.S_IMODE(found.st_mode)
+    return None
+
+
 def _check_file(path: str, recorded: str) -> Optional[str]:
     try:
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode):
-            return "is not a file"
-        if found.st_mode & 0o022:
-            return "is writable by others (%04o)" % stat.S_IMODE(found.st_mode)
-        if found.st_mode & 0o444 != 0o444:
-            return "is not readable by all (%04o)" % stat.S_IMODE(found.st_mode)
-        if not recorded:
-            return None
+        fault = _mode_fault(os.stat(path))
+        if fault or not recorded:
+            return fault
         algorithm, _, wanted = recorded.partition("=")
         digest = hashlib.new(algorithm)
         with open(path, "rb", buffering=0) as handle:
@@ -93,8 +99,8 @@ def _check_file(path: str, recorded: str) -> Optional[str]:
         return "is missing"
     except (OSError, ValueError) as error:
         return "cannot be checked: %s" % error
-    found_digest = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode("ascii")
-    return None if found_digest == wanted else "differs from what was installed"
+    found = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode("ascii")
+    return None if found == wanted else "differs from what was installed"
 
 
 def _strays(site: str, known: Set[str]) -> Iterator[str]:
@@ -164,7 +170,7 @@ def check_interpreter(venv: str) -> Optional[str]:
 def script_digests(venv: str) -> Dict[str, str]:
     """Return path -> digest or link target of an environment's own parts: pyvenv.cfg and what lies in bin."""
     parts: Dict[str, str] = {}
-    for path in [os.path.join(venv, "pyvenv.cfg")] + sorted(glob.glob(os.path.join(venv, "bin", "*"))):
+    for path in [os.path.join(venv, "pyvenv.cfg"), *sorted(glob.glob(os.path.join(venv, "bin", "*")))]:
         name = os.path.relpath(path, venv)
         if os.path.islink(path):
             parts[name] = "-> " + os.readlink(path)
@@ -176,13 +182,16 @@ def script_digests(venv: str) -> Dict[str, str]:
 _REMEDIES = (
     (
         r"DO NOT MATCH THE HASHES|Expected sha256",
-        "the index serves other bytes than the lock was made from: renew the lock, or look for who changed them",
+        "the index serves other bytes than the lock was made from: renew the lock, "
+        "or look for who changed them",
     ),
     (r"No space left on device", "the disk filled up: free space and run again"),
     (
-        r"name resolution|NewConnectionError|Failed to establish|Max retries|ConnectTimeout|Read timed out|SSLError"
-        r"|ProxyError|Connection (?:refused|reset|aborted)|Network is unreachable|HTTPError|no end after",
-        "the package index was not reached from this node: set `wheelhouse` to a folder of wheels on the node",
+        r"name resolution|NewConnectionError|Failed to establish|Max retries|ConnectTimeout|Read timed out"
+        r"|SSLError|ProxyError|Connection (?:refused|reset|aborted)|Network is unreachable|HTTPError"
+        r"|no end after",
+        "the package index was not reached from this node: "
+        "set `wheelhouse` to a folder of wheels on the node",
     ),
     (
         r"No matching distribution|from versions: none",
@@ -204,7 +213,7 @@ def pip_failure(outcome: Outcome, wheelhouse: Optional[str]) -> str:
 
 
 class Builder:
-    """Builds an environment without leaving pip in it: the interpreter's bundled wheel of pip is run as it is.
+    """Builds an environment without pip in it: the interpreter's bundled wheel of pip is run as it is.
 
     That is what ensurepip does itself; it saves half the time and half the files to check ever after.
     """
@@ -223,7 +232,7 @@ class Builder:
             "PIP_USER": "0",
             "PYTHONDONTWRITEBYTECODE": "",
         }
-        return run([python, "-m", "pip"] + words, timeout or self.timeout, env)
+        return run([python, "-m", "pip", *words], timeout or self.timeout, env)
 
     def build(self, requirements: str, wheelhouse: Optional[str]) -> None:
         """Make the environment and install into it.
@@ -258,9 +267,14 @@ class Builder:
 
 
 def describe(venv: str) -> Dict[str, Any]:
-    """Return what a manifest remembers of an environment: packages with versions and RECORD digests, its scripts."""
+    """Return what a manifest remembers of an environment.
+
+    Returns:
+        `packages` (name -> version), `records` (name -> SHA-256 of its RECORD), `scripts` (path -> digest).
+    """
+    found = installed(venv)
     return {
-        "packages": {name: item["version"] for name, item in installed(venv).items()},
-        "records": {name: item["record"] for name, item in installed(venv).items()},
+        "packages": {name: item["version"] for name, item in found.items()},
+        "records": {name: item["record"] for name, item in found.items()},
         "scripts": script_digests(venv),
     }
