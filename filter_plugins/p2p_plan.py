@@ -74,12 +74,21 @@ def plan(
         else:
             drift = answer["probe"]["drift"]
             result["drift"][name] = [f"{item['part']} {item['name']}: {item['why']}" for item in drift]
-            result["stops"][name] = sorted({service for item in drift for service in item["restarts"]})
+            result["stops"][name] = _stopped(answer["probe"])
             _sort(name, voters, result)
     _settle_empty_stores(voters, quorum, voter_answers, result)
     leading = {quorum["leader"], *_leaders(voter_answers.values())}
     result["voters_one_by_one"].sort(key=lambda voter: voter in leading)
     return result
+
+
+def _stopped(probe: Mapping[str, Any]) -> list[str]:
+    """Return the services that work now and stop while the node's drift is mended.
+
+    One that starts again and again, or waits for the others, does not work: it is mended beside them.
+    """
+    restarted = {service for item in probe["drift"] for service in item["restarts"]}
+    return sorted(name for name in restarted if probe["services"].get(name, {}).get("active") == "active")
 
 
 def _sort(name: str, voters: Sequence[str], result: Plan) -> None:
