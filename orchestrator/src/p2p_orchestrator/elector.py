@@ -39,6 +39,7 @@ class Elector:
         """When the last request left that the store answered: a majority of the members was up after that."""
         self.terms_won = 0
         self._changed = changed
+        self._failing = False
         self._poke = asyncio.Event()
         self._ended = asyncio.Event()
         self._led: int | None = None
@@ -105,13 +106,13 @@ class Elector:
             return Unknown()
         if self.store_error is not None:
             log.event("store_answers", store=self.store.kind)
-        self.store_error, self.reached, self.answered_at = None, True, sent
+        self._failing, self.store_error, self.reached, self.answered_at = False, None, True, sent
         return answer
 
     def _failed(self, error: StoreError) -> None:
-        if self.store_error is None or not self.reached:
+        if not self._failing:
             log.event("store_unavailable", "warning", reason=str(error))
-        self.store_error = str(error)
+        self._failing, self.store_error = True, str(error)
         self.reached = self.reached or error.reached
 
     def _take(self, request: Request, sent: float, outcome: Answer) -> None:

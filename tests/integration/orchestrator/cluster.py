@@ -119,7 +119,7 @@ class Agent(Process):
         return [dict(FIELD.findall(line)) for line in lines if EVENT.search(line)]
 
     def led(self) -> list[tuple[float, float, int]]:
-        """Return from when to when, and in which term, it believed itself leader (boot time; inf: still does).
+        """Return from when to when and in which term it believed itself leader (boot time; inf: still).
 
         A process that was killed believed until then at most.
         """
@@ -172,9 +172,9 @@ class Cluster:
         for process in (*self.agents.values(), *self.members.values()):
             process.kill()
         if self.network:
-            for name in self.names:
+            subprocess.run(["ip", "link", "del", f"{self.bridge}m"], check=False, capture_output=True)
+            for name in (*self.names, "switch"):
                 subprocess.run(["ip", "netns", "del", self.space(name)], check=False, capture_output=True)
-            subprocess.run(["ip", "link", "del", self.bridge], check=False, capture_output=True)
 
     def _address(self, number: int) -> str:
         return f"10.77.{self.number}.{number}" if self.network else f"127.77.{self.number}.{number}"
@@ -183,14 +183,34 @@ class Cluster:
         return f"{self.bridge}-{name}"
 
     def _make_network(self) -> None:
-        run("ip", "link", "add", self.bridge, "type", "bridge")
-        run("ip", "addr", "add", f"10.77.{self.number}.254/24", "dev", self.bridge)
-        run("ip", "link", "set", self.bridge, "up")
+        """Join all hosts and this process by a bridge in a namespace of its own, free of local rules."""
+        switch, mine = self.space("switch"), f"{self.bridge}m"
+        run("ip", "netns", "add", switch)
+        run("ip", "-n", switch, "link", "add", "br0", "type", "bridge")
+        run("ip", "-n", switch, "link", "set", "br0", "up")
+        run("ip", "link", "add", mine, "type", "veth", "peer", "name", "v0", "netns", switch)
+        run("ip", "-n", switch, "link", "set", "v0", "master", "br0", "up")
+        run("ip", "addr", "add", f"10.77.{self.number}.254/24", "dev", mine)
+        run("ip", "link", "set", mine, "up")
         for i, name in enumerate(self.names, 1):
-            space, link = self.space(name), f"{self.bridge}v{i}"
+            space = self.space(name)
             run("ip", "netns", "add", space)
-            run("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", space)
-            run("ip", "link", "set", link, "master", self.bridge, "up")
+            run(
+                "ip",
+                "-n",
+                switch,
+                "link",
+                "add",
+                f"v{i}",
+                "type",
+                "veth",
+                "peer",
+                "name",
+                "eth0",
+                "netns",
+                space,
+            )
+            run("ip", "-n", switch, "link", "set", f"v{i}", "master", "br0", "up")
             run("ip", "-n", space, "addr", "add", f"{self.addresses[name]}/24", "dev", "eth0")
             run("ip", "-n", space, "link", "set", "eth0", "up")
             run("ip", "-n", space, "link", "set", "lo", "up")
@@ -200,12 +220,10 @@ class Cluster:
 
     def cut(self, name: str, *directions: str) -> None:
         """Drop what host `name` sends (OUTPUT) or receives (INPUT), but on its loopback."""
+        assert self.network, "a partition needs namespaces"
         device = {"INPUT": "-i", "OUTPUT": "-o"}
         for chain in directions:
             run(*self._inside(name, ["iptables", "-A", chain, device[chain], "eth0", "-j", "DROP"]))
-        if self.network and directions:
-            return
-        assert self.network, "a partition needs namespaces"
 
     def heal(self, name: str) -> None:
         run(*self._inside(name, ["iptables", "-F"]))

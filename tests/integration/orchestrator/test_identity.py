@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+
 from tests.integration.orchestrator.certificates import Authority
 from tests.integration.orchestrator.cluster import Agent, Cluster, wait
 
@@ -50,7 +51,7 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
 
 
 def post(cluster: Secure, files: dict[str, str] | None, name: str, body: bytes | None = None) -> int | str:
-    """Send a heartbeat for `name` with a certificate; return the answer's status, or the failed connection."""
+    """Send a heartbeat for `name` with a certificate; return the status or the name of the failure."""
     voter = cluster.voters[0]
     context = ssl.create_default_context(cafile=str(cluster.authority.ca))
     if files is not None:

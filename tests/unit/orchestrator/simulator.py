@@ -1,8 +1,9 @@
-"""A deterministic simulator of elections: the real state machine, a model of the store, a clock and a network of its own.
+"""A deterministic simulator of elections: the real state machine; a store, clocks and a network of its own.
 
-One seed is one schedule. Time passes in two kinds: the world's, and each process's, which runs up to 1 % fast or slow. Requests
-and answers are lost, delayed, doubled and overtaken; processes freeze, crash, resign and restart; two may share a name; the
-store loses its majority; a snapshot is restored. After the faults comes a quiet time in which a leader must be found.
+One seed is one schedule. Time passes in two kinds: the world's, and each process's, up to 1 % fast or slow.
+Requests and answers are lost, delayed, doubled and overtaken; processes freeze, crash, resign and restart;
+two may share a name; the store loses its majority; a snapshot is restored. After the faults comes a quiet
+time in which a leader must be found.
 """
 
 import heapq
@@ -96,7 +97,7 @@ class Simulation:
     """One schedule. `run` raises `Violation` where a promise is broken."""
 
     def __init__(self, seed: int, factory: Factory = Leadership) -> None:
-        self.random = random.Random(seed)
+        self.random = random.Random(seed)  # noqa: S311  # schedules, no secrets
         self.factory = factory
         self.now = 0.0
         self.store = Store()

@@ -8,9 +8,9 @@ import os
 import secrets
 
 import pytest
+
 from p2p_orchestrator.leadership import Kind, Leadership, Request, Timing
 from p2p_orchestrator.store import LEADER, TERM, Swap, View
-
 from tests.unit.orchestrator.simulator import Factory, Simulation, Violation
 
 SCHEDULES = int(os.environ.get("P2P_SCHEDULES", "12000"))
@@ -20,10 +20,17 @@ SEED = int(os.environ.get("P2P_SEED", "0")) or secrets.randbelow(10**9)
 
 def first_violation(seeds: range, factory: Factory = Leadership) -> str | None:
     for seed in seeds:
-        try:
-            Simulation(seed, factory).run()
-        except Violation as violation:
+        violation = violated(seed, factory)
+        if violation is not None:
             return f"P2P_SEED={seed} P2P_SCHEDULES={CHUNKS}: {violation}"
+    return None
+
+
+def violated(seed: int, factory: Factory) -> Violation | None:
+    try:
+        Simulation(seed, factory).run()
+    except Violation as violation:
+        return violation
     return None
 
 
@@ -66,6 +73,7 @@ class CountsFromArrival(Leadership):
     """Counts its validity from when the answer arrived."""
 
     def _confirmed(self, request: Request, sent: float, now: float, revision: int) -> None:
+        del sent
         super()._confirmed(request, now, now, revision)
 
 
