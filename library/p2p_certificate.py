@@ -1025,8 +1025,8 @@ class Directory:
         behind = [n for n in behind if self.settings.seen.get(n, bundle) != bundle]
         if behind:
             raise CertificateError(
-                f"{', '.join(behind)}: does not trust the next CA yet. First -e p2p_identity_rotate=start on every "
-                "voter."
+                f"{', '.join(behind)}: does not trust the next CA yet. "
+                "First -e p2p_identity_rotate=start on every voter."
             )
 
     def _finish(self) -> None:

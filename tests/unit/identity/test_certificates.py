@@ -185,6 +185,14 @@ def test_leaf_is_renewed_exactly_when_fewer_than_thirty_days_are_left(days: floa
 LEAF = leaf()
 
 
+def test_thirty_days_are_enough_and_a_second_less_is_not() -> None:
+    end = LEAF.certificate.not_valid_after_utc
+    names = subject.subject_names(VOTER, "lab")
+    for seconds, due in ((0, False), (1, True)):
+        now = end - dt.timedelta(days=30) + dt.timedelta(seconds=seconds)
+        assert (subject.reason_to_issue(LEAF, names, CA, now, 30) is not None) == due
+
+
 def test_reasons_name_what_is_wrong() -> None:
     other_key = ec.generate_private_key(ec.SECP256R1())
     stranger, stranger_key = subject.make_authority("lab", 3650, NOW)

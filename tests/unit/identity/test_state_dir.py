@@ -172,7 +172,8 @@ def test_run_that_dies_while_writing_is_finished_by_the_next(
             controller.run()
     assert not (controller.root / victim).exists()
     result = controller.run()
-    assert not list(controller.root.rglob(subject.TEMPORARY + "*"))
+    leaves = {f"leaves/{node['node_id']}.pem" for node in fleet()}
+    assert set(controller.files()) == {"bundles", "ca.pem", "crl.pem", "issued"} | leaves
     assert not controller.run()["changed"]
     ca = bundle_of(result)[0]
     for name in serials(result):
@@ -190,6 +191,18 @@ def test_second_run_waits_for_the_first(controller: Controller) -> None:
     finally:
         os.close(handle)
     controller.run()
+
+
+def test_previews_share_the_directory_and_a_run_waits_for_them(controller: Controller) -> None:
+    controller.run()
+    handle = os.open(controller.root, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        assert not controller.run(check_mode=True)["changed"]
+        with pytest.raises(subject.CertificateError, match="another run has held it for 0 s"):
+            controller.run()
+    finally:
+        os.close(handle)
 
 
 # --- refusals
@@ -372,6 +385,7 @@ def test_every_stage_of_a_rotation_works_with_the_stage_before_and_after(control
         assert not controller.run()["changed"], "a run without rotate leaves the stage as it is"
     assert [s["stage"] for s in stages] == ["steady", "trust", "overlap", "steady"]
     assert [len(bundle_of(s)) for s in stages] == [1, 2, 2, 1]
+    assert bundle_of(stages[1]) == bundle_of(stages[0]) + bundle_of(stages[3]), "the oldest first"
     # A fleet half of which is one stage behind: each side accepts the other.
     for number in range(3):
         assert trusts(bundle_of(stages[number]), leaves[number + 1])
