@@ -233,7 +233,7 @@ def test_second_controller_takes_over_with_the_bundle_of_a_voter(operator: Opera
     assert f"{voter}/node.key" in second.delivered()["vast-28918742"]
 
 
-def test_without_identity_nothing_is_made(operator: Operator) -> None:
-    text = operator.play(p2p_identity_enabled=False, fails=True)
-    assert "p2p_identity_result" in text, "asking for files that do not exist is an error, not an empty list"
+def test_without_identity_nothing_is_made_and_asking_for_files_is_an_error(operator: Operator) -> None:
+    operator.play(p2p_identity_enabled=False, fails=True)
     assert not operator.state.exists()
+    assert operator.delivered() == {}
