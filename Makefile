@@ -32,13 +32,13 @@ image: ## install and start Docker if it is missing, build the node image
 
 .PHONY: lab
 lab: venv image ## start the lab's containers, deploy to them, print their health (LAB_NODES=8)
-	ansible-playbook playbooks/lab.yml -e p2p_lab_nodes=$(LAB_NODES)
+	ansible-playbook -i localhost, playbooks/lab.yml -e p2p_lab_nodes=$(LAB_NODES)
 	ansible-playbook -i $(LAB_INVENTORY) deploy.yml
 	ansible-playbook -i $(LAB_INVENTORY) health.yml
 
 .PHONY: lab-down
 lab-down: venv ## remove the lab
-	ansible-playbook playbooks/lab_down.yml
+	ansible-playbook -i localhost, playbooks/lab_down.yml
 
 .PHONY: lock
 lock: venv ## write the hash locks anew from requirements/*.in
