@@ -73,7 +73,8 @@ def store_quorum(answers: Mapping[str, Mapping[str, Any]]) -> Quorum:
     counting: list[str] = []
     for member_id, listed in voting.items():
         name = names_by_id.get(member_id, listed or member_id)
-        why = _why_not_counting(ours.get(name), int(furthest["raft_index"]))
+        answer = ours[name] if member_id in names_by_id else None
+        why = _why_not_counting(answer, int(furthest["raft_index"]))
         if why is None:
             counting.append(name)
         else:

@@ -1,0 +1,128 @@
+"""The gate: no step stops a voter that the quorum needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from filter_plugins.p2p_quorum import gate, is_back, majority, store_quorum
+from tests.unit.deploy.conftest import IDS, VOTERS, dead, members, voter
+
+Answers = dict[str, dict[str, Any]]
+Healthy = Callable[[], Answers]
+BOTH = ["p2p-etcd", "p2p_orchestrator"]
+
+
+@pytest.mark.parametrize(("voters", "quorum"), [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3), (7, 4), (9, 5)])
+def test_a_quorum_is_a_true_majority(voters: int, quorum: int) -> None:
+    assert majority(voters) == quorum
+
+
+def test_five_healthy_voters_tolerate_two_failures(healthy: Healthy) -> None:
+    quorum = store_quorum(healthy())
+    assert quorum["counting"] == list(VOTERS)
+    assert (quorum["quorum"], quorum["tolerates"], quorum["leader"]) == (3, 2, "a")
+
+
+@pytest.mark.parametrize(
+    ("name", "etcd", "why"),
+    [
+        ("b", {"learner": True}, "learner"),
+        ("b", {"leader": None}, "no leader"),
+        ("b", {"leader": "0"}, "no leader"),
+        ("b", {"alarms": ["NOSPACE"]}, "NOSPACE"),
+        ("b", {"raft_index": 10}, "4990 entries behind"),
+        ("b", {"cluster_id": "78"}, "does not answer"),
+        ("b", {"member_id": "99"}, "does not answer"),
+        ("b", {"member_id": None}, "does not answer"),
+    ],
+)
+def test_what_does_not_count(healthy: Healthy, name: str, etcd: dict[str, Any], why: str) -> None:
+    quorum = store_quorum({**healthy(), name: voter(name, **etcd)})
+    assert name not in quorum["counting"]
+    assert why in quorum["down"][name]
+    assert quorum["tolerates"] == 1
+
+
+def test_a_voter_that_cannot_be_asked_does_not_count(healthy: Healthy) -> None:
+    quorum = store_quorum({**healthy(), "b": dead()})
+    assert quorum["down"] == {"b": "its etcd member does not answer"}
+    assert quorum["members"] == list(VOTERS)
+
+
+def test_members_are_matched_by_id_not_by_name(healthy: Healthy) -> None:
+    answers = healthy()
+    answers["b"] = voter("b", member_id=IDS["c"])
+    assert len(store_quorum(answers)["counting"]) < len(VOTERS)
+
+
+def test_the_live_members_count_not_the_fleet_files() -> None:
+    answers = {name: voter(name, members=members()[:3]) for name in VOTERS}
+    assert store_quorum(answers)["quorum"] == 2
+
+
+def stop(
+    answers: Answers, name: str, services: list[str] | None = None, *, accept: bool = False
+) -> dict[str, Any]:
+    """Return the gate's verdict."""
+    verdict = gate(
+        answers, name, BOTH if services is None else services, etcd_service="p2p-etcd", accept_outage=accept
+    )
+    return dict(verdict)
+
+
+@pytest.mark.parametrize(
+    ("down", "allowed"), [((), True), (("b",), True), (("b", "c"), False), (("b", "c", "d"), False)]
+)
+def test_a_counting_voter_stops_only_while_the_others_are_a_majority(
+    healthy: Healthy, down: tuple[str, ...], allowed: bool
+) -> None:
+    assert stop({**healthy(), **{name: dead() for name in down}}, "e")["allowed"] is allowed
+
+
+def test_a_voter_that_does_not_count_may_always_be_mended(healthy: Healthy) -> None:
+    answers = {**healthy(), "b": dead(), "c": dead()}
+    assert stop(answers, "b")["allowed"]
+
+
+def test_a_refusal_gives_figures_the_reason_and_the_remedy(healthy: Healthy) -> None:
+    reason = stop({**healthy(), "b": dead(), "c": dead()}, "e")["reason"]
+    assert "3 of 5 etcd members count, a quorum is 3: stopping e would lose it" in reason
+    assert "b (its etcd member does not answer)" in reason
+    assert "p2p_accept_outage=true" in reason
+
+
+def test_an_accepted_outage_is_allowed(healthy: Healthy) -> None:
+    assert stop({**healthy(), "b": dead(), "c": dead()}, "e", accept=True)["allowed"]
+
+
+def test_orchestrators_are_counted_apart_from_the_store(healthy: Healthy) -> None:
+    answers = healthy()
+    for name in ("b", "c"):
+        answers[name]["probe"]["http"]["status"] = {"status": None, "body": None}
+    assert stop(answers, "e", ["p2p-etcd"])["allowed"]
+    assert not stop(answers, "e", ["p2p_orchestrator"])["allowed"]
+    assert stop(answers, "b", ["p2p_orchestrator"])["allowed"]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_or_two_voters_cannot_be_kept_up(count: int) -> None:
+    few = members()[:count]
+    answers = {name: voter(name, members=few) for name in VOTERS[:count]}
+    verdict = stop(answers, "a")
+    assert not verdict["allowed"]
+    assert "one or two voters" in verdict["reason"]
+
+
+def test_nothing_that_stops_needs_no_quorum() -> None:
+    assert stop({name: dead() for name in VOTERS}, "a", [])["allowed"]
+
+
+def test_a_voter_is_back_when_both_its_services_take_part() -> None:
+    assert is_back(voter("a"), store=True)
+    assert not is_back(voter("a", follows=None), store=True)
+    assert not is_back(voter("a", learner=True), store=True)
+    assert is_back(voter("a", member_id=None), store=False)
+    assert not is_back(dead(), store=False)
