@@ -162,6 +162,14 @@ def planned(hostvars: Mapping[str, Any], part: str) -> list[str]:
     return []
 
 
+def digests(answers: Mapping[str, Answer], path: str) -> dict[str, str]:
+    """Return the SHA-256 of a file on each node that answered and has it."""
+    found = {
+        name: answer["probe"]["digests"].get(path) for name, answer in answers.items() if "probe" in answer
+    }
+    return {name: digest for name, digest in found.items() if digest}
+
+
 def only(answers: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """Return the entries of the given names."""
     return {name: answer for name, answer in answers.items() if name in names}
@@ -177,4 +185,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
-        return {"p2p_only": only, "p2p_plan": plan, "p2p_planned": planned}
+        return {"p2p_digests": digests, "p2p_only": only, "p2p_plan": plan, "p2p_planned": planned}

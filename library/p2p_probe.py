@@ -49,6 +49,11 @@ options:
       - How to ask the node's own etcd member. C(endpoint), for TLS C(ca), C(cert) and C(key) (paths on the
         node), and C(data_dir) (C(/var/lib/) with O(etcd_service) by default).
     type: dict
+  digests:
+    description: Files whose SHA-256 is returned.
+    type: list
+    elements: path
+    default: []
   imports:
     description: Top-level modules that the virtual environment should have.
     type: list
@@ -183,6 +188,7 @@ probe:
       type: list
       elements: dict
       returned: always
+    digests: {description: 'By path the SHA-256 of O(digests), null where there is no file.', type: dict, returned: always}
     errors: {description: By part why it could not be read., type: dict, returned: always}
     voter: {description: O(voter)., type: bool, returned: always}
     elapsed_ms: {description: Milliseconds that the probe took., type: float, returned: always}
@@ -204,6 +210,7 @@ def main() -> None:
             "voter": {"type": "bool", "default": False},
             "wanted": {"type": "dict"},
             "etcd": {"type": "dict"},
+            "digests": {"type": "list", "elements": "path", "default": []},
             "imports": {"type": "list", "elements": "str", "default": []},
             "venv": {"type": "path"},
             "log_lines": {"type": "int", "default": 5},

@@ -25,8 +25,9 @@ options:
   files:
     description:
       - Files that the service reads, written before it starts.
-      - Each has C(path) (absolute) and C(content), and if need be C(mode), C(owner), C(group) and C(secret),
-        a boolean; of a secret file a diff shows digests alone.
+      - Each has C(path) (absolute) and C(content), and if need be C(mode), C(owner), C(group), C(secret) and C(live).
+      - Of a C(secret) file a diff shows digests alone. A C(live) file is read again by the service itself when it
+        changes, so that a change does not restart it.
     type: list
     elements: dict
     default: []
@@ -146,6 +147,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    module.no_log_values.update(item["content"] for item in module.params["files"] if item.get("secret"))
     try:
         outcome = Request(module.params, module.check_mode).apply()
     except (ServiceError, ValueError) as error:

@@ -61,13 +61,16 @@ def wanted_file(spec: Mapping[str, Any]) -> Dict[str, Any]:
         if not isinstance(content, str):
             raise ValueError("%s: content must be text, not %s" % (spec["path"], type(content).__name__))
         digest = sha256_text(content)
-    return {
+    wanted: Dict[str, Any] = {
         "path": str(spec["path"]),
         "sha256": str(digest),
         "mode": normal_mode(spec.get("mode")),
         "owner": spec.get("owner") or None,
         "group": spec.get("group") or None,
     }
+    if spec.get("live"):
+        wanted["live"] = True
+    return wanted
 
 
 def wanted_directory(spec: Mapping[str, Any]) -> Dict[str, Any]:
@@ -130,10 +133,9 @@ def release_wanted(spec: Mapping[str, Any]) -> Dict[str, Any]:
 
 
 def config_digest(unit: str, files: Sequence[Mapping[str, Any]]) -> str:
-    """Return the SHA-256 over a unit's text, as given, and the contents of the files that it reads."""
-    return canonical_digest(
-        {"unit": unit, "files": [[item["path"], item["sha256"]] for item in _by_path(files)]}
-    )
+    """Return the SHA-256 over a unit's text, as given, and the contents of what it reads at its start."""
+    read_once = [[item["path"], item["sha256"]] for item in _by_path(files) if not item.get("live")]
+    return canonical_digest({"unit": unit, "files": read_once})
 
 
 def render_unit(unit: str, digest: str) -> str:

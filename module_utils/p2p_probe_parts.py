@@ -186,6 +186,7 @@ def probe(params: Mapping[str, Any]) -> Dict[str, Any]:
         "voter": bool(params.get("voter")),
         "elapsed_ms": 0.0,
     }
+    result["digests"] = {str(path): _digest(str(path)) for path in params.get("digests") or []}
     result["elapsed_ms"] = round((time.monotonic() - began) * 1000, 1)
     return result
 

@@ -24,6 +24,7 @@ _PHRASES = {
     "masked": "stop, disable and mask %s",
     "directory": "make the directory %s",
     "file": "write %s",
+    "live": "write %s",
     "unit": "write %s",
     "reload": "reload the definition of %s",
     "restart": "restart %s",
@@ -83,7 +84,9 @@ class Request:
             return ("enable %s" if self.wanted["enabled"] else "disable %s") % item.name
         if item.part == "state":
             return ("stop %s" if self.wanted["state"] == "stopped" else "start %s") % item.name
-        if item.part in ("file", "unit", "directory") and item.why.startswith(("mode", "owner", "group")):
+        if item.part in ("file", "live", "unit", "directory") and item.why.startswith(
+            ("mode", "owner", "group")
+        ):
             return "mend mode or owner of %s" % item.name
         return _PHRASES[item.part] % item.name
 
@@ -96,7 +99,7 @@ class Request:
     # -- telling ------------------------------------------------------------------------------------
 
     def _diffs(self, drift: List[Drift], state: UnitState) -> List[Dict[str, str]]:
-        changed = {item.name for item in drift if item.part in ("file", "unit", "directory")}
+        changed = {item.name for item in drift if item.part in ("file", "live", "unit", "directory")}
         diffs = []
         for item in self.wanted["directories"]:
             if item["path"] in changed:
@@ -164,7 +167,7 @@ class Request:
             if item["path"] in names.get("directory", []):
                 make_directory(item)
         for item in self.wanted["files"]:
-            if item["path"] in names.get("file", []):
+            if item["path"] in names.get("file", []) + names.get("live", []):
                 write_file(item["path"], self.contents[item["path"]].encode("utf-8"), item)
         definition = definition_wanted(self.wanted, self.manager)
         if definition and "unit" in names:

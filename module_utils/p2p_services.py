@@ -6,6 +6,7 @@ import os
 from typing import Any, Dict, List, Mapping, Optional
 
 from .p2p_files import directory_reasons, file_reasons
+from .p2p_processes import start_time
 from .p2p_releases import Drift, find
 from .p2p_systemd import RUNNING_STATES, ServiceError, Systemd, UnitState, process_environment, process_folder
 
@@ -83,7 +84,30 @@ def stale_reasons(wanted: Mapping[str, Any], pid: int) -> List[str]:
         target = release_folder(wanted["current"])
         if folder != target:
             reasons.append("runs from %s, not %s" % (folder, target))
+    if environment is None or folder is None:
+        reasons += _older_than(wanted, pid)
     return reasons
+
+
+def _older_than(wanted: Mapping[str, Any], pid: int) -> List[str]:
+    """Return what changed after a process started, for one whose inside may not be looked at.
+
+    Root in a container without the right to trace may not look into other users' processes.
+    """
+    started = start_time(pid)
+    paths = [item["path"] for item in wanted["files"] if not item.get("live")]
+    if wanted.get("current"):
+        root = os.path.dirname(os.path.dirname(os.path.normpath(wanted["current"])))
+        paths.append(os.path.join(root, "current"))
+    newer = [path for path in paths if started is not None and _changed_at(path) > started]
+    return ["%s changed after it started" % path for path in newer]
+
+
+def _changed_at(path: str) -> float:
+    try:
+        return os.lstat(path).st_mtime
+    except OSError:
+        return 0.0
 
 
 def file_drift(wanted: Mapping[str, Any], manager: Systemd) -> List[Drift]:
@@ -96,7 +120,7 @@ def file_drift(wanted: Mapping[str, Any], manager: Systemd) -> List[Drift]:
     for item in wanted["files"]:
         reasons = file_reasons(item)
         if reasons:
-            drift.append(Drift("file", item["path"], ", ".join(reasons)))
+            drift.append(Drift("live" if item.get("live") else "file", item["path"], ", ".join(reasons)))
     definition = definition_wanted(wanted, manager)
     reasons = file_reasons(definition) if definition else []
     if definition and reasons:
