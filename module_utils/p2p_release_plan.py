@@ -142,7 +142,7 @@ class Request:
         plain = os.path.join(releases_folder(self.root), self.name)
         # What an interrupted run left is built over; what runs or ran never is.
         unfinished = os.path.isdir(plain) and read_manifest(plain) is None and plain not in held
-        target = plain if unfinished else free_folder(self.root, self.name)
+        target = plain if unfinished and found is None else free_folder(self.root, self.name)
         packages: Dict[str, str] = {}
         if self.wanted["requirements"] or self.wanted["wheel"]:
             packages = wanted_packages(self.wanted, self.interpreter().markers)

@@ -105,13 +105,19 @@ def find(root: str, name: str) -> Optional[str]:
 
 
 def free_folder(root: str, name: str) -> str:
-    """Return the folder that a new build of a release takes."""
-    first = os.path.join(releases_folder(root), name)
-    path, number = first, 1
-    while os.path.lexists(path):
-        number += 1
-        path = "%s~%d" % (first, number)
-    return path
+    """Return the folder that a new build of a release takes.
+
+    The plain name is used once: later it stands for whichever build there is.
+    """
+    plain = os.path.join(releases_folder(root), name)
+    numbers = [1 if path == plain else int(path.rpartition("~")[2]) for path in builds(root, name)]
+    return "%s~%d" % (plain, max(numbers) + 1) if numbers else plain
+
+
+def builds(root: str, name: str) -> List[str]:
+    """Return the folders of all builds of a release, unfinished ones too."""
+    pattern = re.compile(re.escape(name) + r"(~\d+)?")
+    return [path for path in all_folders(root) if pattern.fullmatch(os.path.basename(path))]
 
 
 def wanted_packages(wanted: Mapping[str, Any], markers: Mapping[str, str]) -> Dict[str, str]:

@@ -1,0 +1,168 @@
+"""A real node: one systemd container that all tests of this folder share, driven by real Ansible runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+PROJECT = HERE.parents[2]
+IMAGE = os.environ.get("P2P_NODE_IMAGE", "p2p-cluster/node:debian-12")
+# What this machine knows about its way to the package index, shared with the node if it is there.
+SHARED = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")
+ROOT = "/opt/p2p-cluster"
+
+UNIT = """\
+[Unit]
+Description=The stand-in
+[Service]
+Type=notify
+Environment=P2P_CONFIG_DIGEST=@config_digest@
+Environment=P2P_TEST_CONF=/etc/p2p-test/node.conf
+WorkingDirectory=/opt/p2p-cluster/current
+ExecStart=/opt/p2p-cluster/current/venv/bin/python -m p2p_orchestrator
+TimeoutStartSec=15
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def small_lock(*names: str) -> str:
+    """Return the part of the nodes' lock that is about some packages, to build environments fast."""
+    blocks = re.split(r"\n(?=[a-z])", "\n" + (PROJECT / "requirements" / "node.txt").read_text())
+    return "\n".join(block for block in blocks if block.strip().split("==")[0] in names) + "\n"
+
+
+class Node:
+    """The container, and Ansible runs against it."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name, self.folder = name, folder
+
+    def sh(self, script: str, *, check: bool = True) -> str:
+        """Run a shell script as root inside, and return its output."""
+        done = subprocess.run(
+            ["docker", "exec", "-i", self.name, "bash", "-eu", "-c", script],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{script}\nexited {done.returncode}: {done.stdout}{done.stderr}")
+        return done.stdout.strip()
+
+    def module(
+        self, module: str, *, check_mode: bool = False, env: dict[str, str] | None = None, **args: Any
+    ) -> Any:
+        """Run one module through `ansible` and return its answer, failed or not."""
+        words = [module, "-a", json.dumps(args), *(["--check", "--diff"] if check_mode else [])]
+        tree = self.folder / f"tree-{uuid.uuid4().hex[:8]}"
+        done = self._run("ansible", ["all", "-m", *words, "--tree", str(tree)], env)
+        answers = list(tree.glob("*"))
+        assert answers, done.stdout + done.stderr
+        return json.loads(answers[0].read_text())
+
+    def play(self, playbook: str, **variables: Any) -> Any:
+        """Run a playbook of this folder, and return what it wrote to `answers`."""
+        answers = self.folder / f"answers-{uuid.uuid4().hex[:8]}.json"
+        given = self.folder / "variables.json"
+        given.write_text(json.dumps({**variables, "answers": str(answers)}))
+        done = self._run("ansible-playbook", [str(HERE / "plays" / playbook), "-e", f"@{given}"], None)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads(answers.read_text())
+
+    def _run(
+        self, program: str, words: list[str], env: dict[str, str] | None
+    ) -> subprocess.CompletedProcess[str]:
+        variables = dict(os.environ, ANSIBLE_CONFIG=str(PROJECT / "ansible.cfg"), ANSIBLE_NOCOLOR="1")
+        variables.update(
+            ANSIBLE_INVENTORY_ENABLED="host_list", ANSIBLE_LOCALHOST_WARNING="false", **(env or {})
+        )
+        return subprocess.run(
+            [
+                str(Path(sys.executable).with_name(program)),
+                "-i",
+                f"{self.name},",
+                "-c",
+                "community.docker.docker",
+                *words,
+            ],
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+            env=variables,
+            cwd=PROJECT,
+        )
+
+
+class Fleet:
+    """What the node is meant to be, as variables of `cycle.yml`; tests change a copy."""
+
+    def __init__(self) -> None:
+        self.lock = small_lock("idna", "psutil")
+        self.program = str(HERE / "program")
+        self.unit = UNIT
+        self.release_files = [{"path": "share/notes.txt", "content": "one\n", "mode": "0640"}]
+        self.service_files = [
+            {"path": "/etc/p2p-test/node.conf", "content": "colour=blue\n", "mode": "0644", "owner": "root"},
+            {"path": "/etc/p2p-test/tls/node.key", "content": "hush-hush\n", "mode": "0600", "secret": True},
+        ]
+        self.service_directories = [
+            {"path": "/etc/p2p-test", "mode": "0755"},
+            {"path": "/etc/p2p-test/tls", "mode": "0750", "owner": "root", "group": "games"},
+        ]
+
+    def variables(self) -> dict[str, Any]:
+        """Return it as variables."""
+        return dict(vars(self))
+
+
+@pytest.fixture(scope="session")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """Start the container, wait until systemd is up, and remove it in the end."""
+    name = f"p2p-modules-{uuid.uuid4().hex[:8]}"
+    mounts = [word for path in SHARED if Path(path).exists() for word in ("-v", f"{path}:{path}:ro")]
+    words = ["docker", "run", "-d", "--rm", "--name", name, "--cap-add", "SYS_ADMIN", "--tmpfs", "/run"]
+    words += ["--tmpfs", "/run/lock", "-v", "/sys/fs/cgroup:/sys/fs/cgroup:rw", "--stop-signal", "SIGRTMIN+3"]
+    started = subprocess.run(
+        [*words, *mounts, IMAGE, "/sbin/init"], capture_output=True, text=True, check=False
+    )
+    assert started.returncode == 0, f"{started.stderr}\nThe image {IMAGE} is built by scripts/lab-image."
+    try:
+        machine = Node(name, tmp_path_factory.mktemp("node"))
+        machine.sh(
+            "for i in $(seq 100); do systemctl is-system-running >/dev/null 2>&1 && break; "
+            "systemctl is-system-running | grep -q degraded && break; sleep 0.1; done; systemctl list-units >/dev/null"
+        )
+        yield machine
+    finally:
+        subprocess.run(["docker", "rm", "-f", name], capture_output=True, check=False)
+
+
+@pytest.fixture(scope="session")
+def fleet() -> Fleet:
+    """Return what the node is meant to be."""
+    return Fleet()
+
+
+@pytest.fixture(scope="session")
+def deployed(node: Node, fleet: Fleet) -> dict[str, Any]:
+    """Deploy to the blank node once; return the answers of that first run."""
+    # What Debian's etcd package would leave: an instance of its own that must not run.
+    node.sh(
+        "printf '[Service]\\nExecStart=/bin/sleep inf\\n' > /lib/systemd/system/etcd.service;"
+        "systemctl daemon-reload; systemctl start etcd"
+    )
+    answers: dict[str, Any] = node.play("cycle.yml", **fleet.variables())
+    return answers

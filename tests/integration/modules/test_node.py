@@ -1,0 +1,258 @@
+"""The modules on a real node in states that no deploy leaves: refusals, failures, take-overs, removal."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lookup_plugins.p2p_wheel import build
+from tests.integration.modules.conftest import HERE, ROOT, Fleet, Node, small_lock
+
+BROKEN_UNIT = """\
+[Service]
+Type=notify
+ExecStart=/bin/sh -c 'echo the reason is this; exit 7'
+"""
+
+
+@pytest.fixture
+def other_root(node: Node) -> Iterator[str]:
+    """A root of its own for a test that builds releases."""
+    yield "/opt/p2p-other"
+    node.sh("rm -rf /opt/p2p-other")
+
+
+def release(node: Node, root: str, **changes: Any) -> Any:
+    """Build a small release below `root`."""
+    given = {"root": root, "name": "1.0-a", "lock": small_lock("idna"), "min_free_mb": 50, **changes}
+    return node.module("p2p_release", **given)
+
+
+def test_a_failed_install_leaves_what_ran(node: Node, other_root: str) -> None:
+    assert release(node, other_root)["changed"]
+    wrong = "idna==3.7 --hash=sha256:" + "0" * 64
+    answer = release(node, other_root, name="1.0-b", lock=wrong)
+    assert answer["failed"]
+    assert "what ran still runs" in answer["msg"]
+    assert "DO NOT MATCH THE HASHES" in answer["msg"]
+    assert "renew the lock" in answer["msg"]
+    assert node.sh(f"ls {other_root}/releases; readlink {other_root}/current") == "1.0-a\nreleases/1.0-a"
+
+
+def test_a_lock_that_lacks_what_the_wheel_needs(node: Node, other_root: str) -> None:
+    answer = release(node, other_root, lock=small_lock("psutil"), wheel=build(HERE / "program"))
+    assert "requires idna, which is not installed" in answer["msg"]
+    assert node.sh(f"ls {other_root}/releases") == ""
+
+
+def test_without_an_index_the_remedy_is_a_wheelhouse(node: Node, other_root: str) -> None:
+    node.sh(
+        "mkdir -p /root/.config/pip; printf '[global]\\nindex-url = http://127.0.0.1:9/\\nextra-index-url =\\n'"
+        " > /root/.config/pip/pip.conf"
+    )
+    try:
+        answer = release(node, other_root)
+        assert "the package index was not reached from this node: set `wheelhouse`" in answer["msg"]
+        house = Path(node.folder) / "house"
+        (node.folder / "lock.txt").write_text(small_lock("idna"))
+        words = [
+            "download",
+            "-q",
+            "--no-deps",
+            "--only-binary=:all:",
+            "-d",
+            str(house),
+            "-r",
+            str(node.folder / "lock.txt"),
+        ]
+        subprocess.run([sys.executable, "-m", "pip", *words], check=True, timeout=120)
+        node.sh("rm -rf /root/house")
+        subprocess.run(
+            ["docker", "cp", str(house), f"{node.name}:/root/house"], check=True, capture_output=True
+        )
+        assert release(node, other_root, wheelhouse="/root/house")["changed"]
+        answer = release(node, other_root, name="1.0-b", lock=small_lock("psutil"), wheelhouse="/root/house")
+        assert "a wheel is missing from /root/house" in answer["msg"]
+        assert (
+            "no directory on this node"
+            in release(node, other_root, name="1.0-b", wheelhouse="/nowhere")["msg"]
+        )
+    finally:
+        node.sh("rm -rf /root/.config/pip /root/house")
+
+
+def test_a_killed_run_is_cleaned_up_by_the_next(node: Node, other_root: str) -> None:
+    node.sh(f"mkdir -p {other_root}/releases/1.0-x/venv/lib {other_root}/releases/1.0-a")
+    answer = release(node, other_root)
+    assert answer["actions"][0] == "remove the unfinished release 1.0-x"
+    assert node.sh(f"ls {other_root}/releases") == "1.0-a"
+    assert not release(node, other_root)["changed"]
+
+
+def test_a_full_disk_is_refused(node: Node) -> None:
+    node.sh("mkdir -p /opt/tiny; mount -t tmpfs -o size=8m tmpfs /opt/tiny")
+    try:
+        for check in (True, False):
+            given = {"root": "/opt/tiny/p2p", "name": "1.0-a", "lock": small_lock("idna")}
+            answer = node.module("p2p_release", check_mode=check, **given)
+            assert "only 8 MB are free below /opt/tiny and a release needs 300" in answer["msg"]
+        assert node.sh("ls /opt/tiny") == ""
+    finally:
+        node.sh("umount /opt/tiny; rmdir /opt/tiny")
+
+
+def test_a_python_without_venv_names_the_package(node: Node, other_root: str) -> None:
+    node.sh("mv /usr/lib/python3.11/ensurepip /usr/lib/python3.11/ensurepip.away")
+    try:
+        assert "install the package python3-venv (or python3.11-venv)" in release(node, other_root)["msg"]
+        given = {"root": other_root, "name": "1.0-a", "lock": small_lock("idna"), "min_free_mb": 50}
+        answer = node.module("p2p_release", check_mode=True, **given)
+        assert answer["changed"]
+        assert "python3-venv" in answer["warnings"][0]
+        pythons = node.module("p2p_probe")["probe"]["pythons"]
+        assert [item["venv"] for item in pythons] == [False]
+    finally:
+        node.sh("mv /usr/lib/python3.11/ensurepip.away /usr/lib/python3.11/ensurepip")
+
+
+def test_a_service_that_does_not_come_up_says_why(node: Node) -> None:
+    answer = node.module("p2p_service", name="p2p-broken", unit=BROKEN_UNIT, enabled=False, wait_seconds=10)
+    assert answer["failed"]
+    assert "p2p-broken.service did not come up: failed" in answer["msg"]
+    assert "exit status 7" in answer["msg"]
+    assert "the reason is this" in answer["msg"]
+    assert node.module("p2p_service", name="p2p-broken", state="absent")["changed"]
+    assert not node.module("p2p_service", name="p2p-broken", state="absent")["changed"]
+    assert node.sh("ls /etc/systemd/system | grep broken", check=False) == ""
+
+
+def test_a_service_that_crashes_again_and_again(node: Node) -> None:
+    unit = "[Service]\nExecStart=/bin/sh -c 'sleep 0.2; echo again; exit 1'\nRestart=always\nRestartSec=0.2\n"
+    unit = "[Unit]\nStartLimitIntervalSec=0\n" + unit
+    answer = node.module("p2p_service", name="p2p-loop", unit=unit, wait_seconds=10)
+    assert "p2p-loop.service did not come up" in answer["msg"]
+    assert "again" in answer["msg"]
+    node.module("p2p_service", name="p2p-loop", state="absent")
+
+
+def test_an_owner_that_does_not_exist_stops_before_anything_is_written(node: Node) -> None:
+    files = [
+        {"path": "/etc/p2p-new/a", "content": "a"},
+        {"path": "/etc/p2p-new/b", "content": "b", "owner": "no-such-user"},
+    ]
+    given = {"name": "p2p-new", "unit": BROKEN_UNIT, "files": files, "enabled": True}
+    assert node.module("p2p_service", check_mode=True, **given)["changed"]
+    answer = node.module("p2p_service", **given)
+    assert "/etc/p2p-new/b: the user no-such-user does not exist here: create it first" in answer["msg"]
+    assert node.sh("ls -d /etc/p2p-new /etc/systemd/system/p2p-new.service", check=False) == ""
+
+
+def test_a_legacy_unit_is_taken_over_and_kept_aside(node: Node) -> None:
+    node.sh(
+        "printf '[Service]\\nExecStart=/bin/sleep inf\\n[Install]\\nWantedBy=multi-user.target\\n'"
+        " > /etc/systemd/system/ringrift-p2p.service; systemctl daemon-reload; systemctl enable -q --now ringrift-p2p"
+    )
+    given = {
+        "name": "p2p-idle",
+        "unit": "[Service]\nExecStart=/bin/sleep inf\n",
+        "masked_units": ["ringrift-p2p"],
+    }
+    foretold = node.module("p2p_service", check_mode=True, **given)
+    answer = node.module("p2p_service", **given)
+    assert answer["actions"] == foretold["actions"]
+    assert "stop, disable and mask ringrift-p2p.service" in answer["actions"]
+    assert (
+        node.sh("systemctl is-active ringrift-p2p; systemctl is-enabled ringrift-p2p", check=False)
+        == "inactive\nmasked"
+    )
+    assert "sleep" in node.sh("cat /etc/systemd/system/ringrift-p2p.service.set-aside")
+    assert not node.module("p2p_service", **given)["changed"]
+    node.module("p2p_service", **{**given, "state": "absent", "unit": None})
+    assert node.sh("systemctl is-enabled ringrift-p2p", check=False) == "disabled"
+    node.sh("rm /etc/systemd/system/ringrift-p2p.service; systemctl daemon-reload")
+
+
+def test_the_probe_sees_who_runs_and_who_listens(node: Node, deployed: dict[str, Any]) -> None:
+    probe = node.module("p2p_probe")["probe"]
+    ours = probe["processes"][0]
+    assert (ours["kind"], ours["owner"], ours["unit"]) == ("ours", "root", "p2p_orchestrator.service")
+    assert probe["listener"]["pid"] == ours["pid"] == probe["services"]["p2p_orchestrator"]["pid"]
+    assert probe["http"]["status"]["body"] == {
+        "node_id": "a",
+        "leader_id": "b",
+        "term": 7,
+        "peers": [{"name": "b", "alive": True}, {"name": "c", "alive": False}, {"name": "d", "alive": None}],
+    }
+    assert probe["platform"]["container"] == "docker"
+    assert probe["manager"] == "systemd"
+    assert probe["user"]["root"]
+    assert probe["errors"] == {}
+    assert probe["release"]["name"] == deployed["after"]["release"]["name"]
+
+
+def test_the_probe_tells_legacy_manual_and_foreign_apart(node: Node, deployed: dict[str, Any]) -> None:
+    assert deployed["after"]["drift"] == []
+    program = base64.b64encode(b"import time\ntime.sleep(600)\n").decode()
+    node.sh(
+        f"mkdir -p /root/scripts; echo {program} | base64 -d > /root/scripts/p2p_orchestrator.py; "
+        "printf '[Service]\\nExecStart=/usr/bin/python3 /root/scripts/p2p_orchestrator.py\\n'"
+        " > /run/systemd/system/ringrift-p2p.service; systemctl daemon-reload; systemctl start ringrift-p2p;"
+        "echo '* * * * * root pgrep -f p2p_orchestrator.py || /root/start_p2p_orchestrator.sh' > /etc/cron.d/watch;"
+        "nohup python3 /root/scripts/p2p_orchestrator.py --node-id x >/dev/null 2>&1 & "
+        "systemctl stop p2p_orchestrator; cd /tmp; nohup python3 -m http.server 8770 >/dev/null 2>&1 & sleep 1"
+    )
+    try:
+        probe = node.module("p2p_probe")["probe"]
+        assert sorted(item["kind"] for item in probe["processes"]) == ["legacy", "manual"]
+        assert probe["listener"]["name"] == "python3"
+        assert "http.server" in probe["listener"]["cmdline"]
+        assert not probe["listener"]["orchestrator"]
+        assert probe["watchdogs"][0]["path"] == "/etc/cron.d/watch"
+        assert probe["services"]["ringrift-p2p"]["active"] == "active"
+        assert probe["services"]["p2p_orchestrator"]["active"] == "inactive"
+    finally:
+        node.sh(
+            "systemctl stop ringrift-p2p; rm -f /run/systemd/system/ringrift-p2p.service /etc/cron.d/watch;"
+            "systemctl daemon-reload; for p in /proc/[0-9]*; do"
+            " if tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -Eq 'python3 (-m http.server|/root/scripts)'; then"
+            " kill ${p#/proc/}; fi; done; sleep 0.5; systemctl start p2p_orchestrator"
+        )
+
+
+def test_a_hung_endpoint_bounds_the_probe(node: Node, deployed: dict[str, Any]) -> None:
+    assert deployed["after"]["drift"] == []
+    node.sh("kill -STOP $(systemctl show -P MainPID p2p_orchestrator)")
+    try:
+        probe = node.module("p2p_probe", timeout=1)["probe"]
+        assert probe["elapsed_ms"] < 4000
+        assert "timed out" in probe["http"]["health"]["error"]
+        assert probe["services"]["p2p_orchestrator"]["active"] == "active"
+    finally:
+        node.sh("kill -CONT $(systemctl show -P MainPID p2p_orchestrator)")
+
+
+def test_zz_removal_leaves_no_trace(node: Node, fleet: Fleet, deployed: dict[str, Any]) -> None:
+    assert deployed["after"]["drift"] == []
+    given = {
+        "name": "p2p_orchestrator",
+        "files": fleet.service_files,
+        "directories": fleet.service_directories,
+        "masked_units": ["etcd"],
+        "state": "absent",
+    }
+    foretold = node.module("p2p_service", check_mode=True, **given)
+    done = node.module("p2p_service", **given)
+    assert (done["changed"], done["actions"]) == (True, foretold["actions"])
+    assert node.module("p2p_release", check_mode=True, root=ROOT, state="absent")["changed"]
+    assert node.module("p2p_release", root=ROOT, state="absent")["changed"]
+    left = node.sh("ls -d /opt/p2p* /etc/p2p* /etc/systemd/system/*p2p* 2>/dev/null", check=False)
+    assert [path for path in left.splitlines() if "lab" not in path] == []
+    assert node.module("p2p_probe")["probe"]["processes"] == []
+    assert not node.module("p2p_service", **given)["changed"]
+    assert not node.module("p2p_release", root=ROOT, state="absent")["changed"]

@@ -1,0 +1,285 @@
+"""Releases without an environment, on a real file system: built, mended, kept, gone back to, removed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from module_utils import p2p_release_apply, p2p_release_plan
+from module_utils.p2p_release_apply import apply
+from module_utils.p2p_release_plan import ReleaseError, Request
+from module_utils.p2p_releases import link_target, release_drift, root_drift
+from module_utils.p2p_services import release_folder
+
+DEFAULTS = {
+    "state": "present",
+    "name": None,
+    "lock": None,
+    "wheel": None,
+    "files": [],
+    "python": None,
+    "wheelhouse": None,
+    "keep": 3,
+    "min_free_mb": 0,
+    "activate": True,
+    "timeout": 60,
+}
+
+
+class Root:
+    """A root of releases, and the module run on it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def run(self, *, check: bool = False, **params: Any) -> dict[str, Any]:
+        return apply(Request({**DEFAULTS, "root": str(self.path), **params}, check))
+
+    def both(self, **params: Any) -> dict[str, Any]:
+        """Preview and run, and assert that the two say the same."""
+        before = self.listing()
+        foretold = self.run(check=True, **params)
+        assert self.listing() == before
+        done = self.run(**params)
+        assert done == foretold
+        assert not self.run(**params)["changed"]
+        return done
+
+    def release(self, name: str, content: str = "x\n") -> dict[str, Any]:
+        return self.both(name=name, files=[{"path": "etc/a.conf", "content": content, "mode": "0640"}])
+
+    def names(self) -> list[str]:
+        return sorted(path.name for path in (self.path / "releases").iterdir())
+
+    def current(self) -> str:
+        return (self.path / "current").readlink().name
+
+    def previous(self) -> str:
+        return (self.path / "previous").readlink().name
+
+    def listing(self) -> list[tuple[str, int, int]]:
+        return sorted((str(p), p.lstat().st_mtime_ns, p.lstat().st_mode) for p in self.path.parent.rglob("*"))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    return Root(tmp_path / "opt" / "p2p")
+
+
+def test_a_first_release(root: Root) -> None:
+    done = root.release("1.0-a")
+    assert done["changed"]
+    assert done["release"] == "1.0-a"
+    assert done["previous"] is None
+    assert done["path"] == str(root.path / "releases" / "1.0-a")
+    assert done["actions"] == ["build release 1.0-a", "activate release 1.0-a"]
+    assert (root.path / "current" / "etc" / "a.conf").read_text() == "x\n"
+    assert (root.path / "current" / "etc" / "a.conf").stat().st_mode & 0o7777 == 0o640
+    assert json.loads((root.path / "current" / "manifest.json").read_text())["name"] == "1.0-a"
+
+
+def test_the_last_three_are_kept_and_the_previous_one_always(root: Root) -> None:
+    for name in "abcd":
+        root.release(name)
+    assert root.names() == ["b", "c", "d"]
+    assert (root.current(), root.previous()) == ("d", "c")
+    assert root.run(state="active")["release"] == "c"
+    assert (root.current(), root.previous()) == ("c", "d")
+    root.release("e")
+    assert root.names() == ["c", "d", "e"]
+    assert root.previous() == "c"
+
+
+def test_back_to_a_named_release_and_back_again(root: Root) -> None:
+    for name in "abc":
+        root.release(name)
+    assert root.both(name="a", state="active")["actions"] == ["activate release a"]
+    assert (root.current(), root.previous()) == ("a", "c")
+    assert root.run(state="active")["release"] == "c"
+    assert root.run(state="active")["release"] == "a"
+    with pytest.raises(ReleaseError, match="no finished release x; there are: c, b, a"):
+        root.run(name="x", state="active")
+
+
+def test_nothing_to_go_back_to(root: Root) -> None:
+    root.release("a")
+    with pytest.raises(ReleaseError, match="no finished previous release"):
+        root.run(state="active")
+
+
+def test_a_changed_file_is_put_back_in_place(root: Root) -> None:
+    root.release("a")
+    inode = (root.path / "releases" / "a").stat().st_ino
+    (root.path / "current" / "etc" / "a.conf").write_text("y\n")
+    done = root.release("a")
+    assert done["diff"][1]["before"] == "y\n"
+    assert done["diff"][1]["after"] == "x\n"
+    assert (root.path / "releases" / "a").stat().st_ino == inode
+
+
+def test_a_running_release_without_manifest_is_built_beside_itself(root: Root) -> None:
+    root.release("a")
+    (root.path / "current" / "manifest.json").unlink()
+    done = root.run(name="a", files=[{"path": "etc/a.conf", "content": "x\n", "mode": "0640"}])
+    assert done["path"].endswith("/a~2")
+    assert root.current() == "a~2"
+    assert (root.path / "releases" / "a" / "etc").is_dir(), "what ran is there until its restart"
+    assert release_folder(str(root.path / "releases" / "a")) == str(root.path / "releases" / "a~2")
+    assert release_folder(str(root.path / "releases" / "a~3")) == str(root.path / "releases" / "a~3")
+    assert release_folder(str(root.path / "current")) == str(root.path / "releases" / "a~2")
+
+
+def test_what_an_interrupted_run_left_is_removed(root: Root) -> None:
+    root.release("a")
+    for name in ("b", "c"):
+        (root.path / "releases" / name / "venv").mkdir(parents=True)
+    done = root.release("b")
+    assert done["actions"][0] == "remove the unfinished release c"
+    assert root.names() == ["a", "b"]
+    assert not (root.path / "releases" / "b" / "venv").exists()
+
+
+def test_a_build_that_fails_leaves_what_ran(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    root.release("a")
+    before = root.listing()
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(p2p_release_apply.json, "dumps", fail)
+        with pytest.raises(OSError, match="No space"):
+            root.run(name="b", files=[{"path": "a", "content": "x"}])
+    after = [entry for entry in root.listing() if not entry[0].endswith(("releases", ".lock"))]
+    assert after == [entry for entry in before if not entry[0].endswith(("releases", ".lock"))]
+    assert root.current() == "a"
+
+
+def test_a_full_disk_is_refused_before_anything_is_written(root: Root) -> None:
+    for check in (True, False):
+        with pytest.raises(ReleaseError, match=r"MB are free .* Nothing was written"):
+            root.run(name="a", files=[{"path": "a", "content": "x"}], min_free_mb=10**9, check=check)
+    assert not root.path.exists()
+
+
+def test_few_inodes_are_refused(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(p2p_release_plan, "FEWEST_INODES", 10**15)
+    with pytest.raises(ReleaseError, match="inodes"):
+        root.run(name="a", files=[{"path": "a", "content": "x"}])
+
+
+def test_built_and_not_activated(root: Root) -> None:
+    root.release("a")
+    done = root.both(name="b", files=[{"path": "a", "content": "x"}], activate=False)
+    assert done["release"] == "a"
+    assert done["path"].endswith("/b")
+    assert root.current() == "a"
+    assert root.run(name="b", state="active")["release"] == "b"
+
+
+def test_one_release_is_removed_and_those_in_use_are_not(root: Root) -> None:
+    for name in "abc":
+        root.release(name)
+    assert root.both(name="a", state="absent")["actions"] == ["remove release a"]
+    for name, which in (("c", "current"), ("b", "previous")):
+        with pytest.raises(ReleaseError, match=f"is the {which} one"):
+            root.run(name=name, state="absent")
+
+
+def test_the_whole_root_is_removed(root: Root) -> None:
+    root.release("a")
+    (root.path / "notes").write_text("mine")
+    with pytest.raises(ReleaseError, match="also holds notes"):
+        root.run(state="absent")
+    (root.path / "notes").unlink()
+    assert root.both(state="absent")["changed"]
+    assert not root.path.exists()
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../x", "a/../../x", "venv/bin/python", "manifest.json"])
+def test_files_stay_inside_the_release(root: Root, path: str) -> None:
+    with pytest.raises(ReleaseError, match="relative to the release"):
+        root.run(name="a", files=[{"path": path, "content": "x"}])
+
+
+@pytest.mark.parametrize("name", ["../a", "a/b", ".hidden", "a~2", "a b"])
+def test_names_are_plain(root: Root, name: str) -> None:
+    with pytest.raises(ValueError, match="release name"):
+        root.run(name=name, files=[{"path": "a", "content": "x"}])
+
+
+@pytest.mark.parametrize("path", ["/opt", "/", "opt/p2p"])
+def test_roots_that_are_too_short(path: str) -> None:
+    with pytest.raises(ReleaseError, match="at least two parts"):
+        Request({**DEFAULTS, "root": path, "name": "a"}, True)
+
+
+@pytest.mark.parametrize(
+    ("wheel", "words"),
+    [
+        ({"filename": "../x-1-py3-none-any.whl", "sha256": "", "content": ""}, "not the name of a wheel"),
+        ({"filename": "x-1-py3-none-any.whl", "sha256": "", "content": "!!"}, "not base64"),
+        (
+            {"filename": "x-1-py3-none-any.whl", "sha256": "0" * 64, "content": "aGk="},
+            "does not have the digest",
+        ),
+    ],
+)
+def test_a_wheel_that_is_none(root: Root, wheel: dict[str, str], words: str) -> None:
+    with pytest.raises(ReleaseError, match=words):
+        root.run(name="a", wheel=wheel, check=True)
+    assert not root.path.exists()
+
+
+def test_a_wheel_with_its_digest_is_taken() -> None:
+    content = b"hi"
+    wheel = {
+        "filename": "x-1-py3-none-any.whl",
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "content": base64.b64encode(content).decode(),
+    }
+    assert p2p_release_plan.wheel_bytes(wheel) == content
+
+
+def test_drift_of_a_root(root: Root) -> None:
+    root.release("a")
+    wanted = Request(
+        {
+            **DEFAULTS,
+            "root": str(root.path),
+            "name": "a",
+            "files": [{"path": "etc/a.conf", "content": "x\n", "mode": "0640"}],
+        },
+        True,
+    ).wanted
+    assert root_drift(wanted) == []
+    (root.path / "current" / "etc" / "a.conf").chmod(0o600)
+    assert root_drift(wanted)[0].why == "mode 0600, not 0640"
+    assert root_drift({**wanted, "name": "b"})[0].why == "not there"
+    root.release("b")
+    assert root_drift({**wanted, "name": "a"})[0].why == "not current: b is"
+    current = link_target(str(root.path), "current")
+    assert current is not None
+    assert release_drift(current, {**wanted, "lock_sha256": "0"})[0].why == "built from another lock"
+
+
+def _deploy(path: str, name: str) -> None:
+    apply(Request({**DEFAULTS, "root": path, "name": name, "files": [{"path": "a", "content": name}]}, False))
+
+
+def test_two_runs_at_once_do_not_mix(root: Root) -> None:
+    context = multiprocessing.get_context("spawn")
+    runs = [context.Process(target=_deploy, args=(str(root.path), name)) for name in ("a", "b", "a", "b")]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join(30)
+    assert [run.exitcode for run in runs] == [0, 0, 0, 0]
+    assert root.names() == ["a", "b"]
+    assert (root.path / "current" / "a").read_text() == root.current()
