@@ -188,7 +188,10 @@ probe:
       type: list
       elements: dict
       returned: always
-    digests: {description: 'By path the SHA-256 of O(digests), null where there is no file.', type: dict, returned: always}
+    digests:
+      description: By path the SHA-256 of O(digests), null where there is no file.
+      type: dict
+      returned: always
     errors: {description: By part why it could not be read., type: dict, returned: always}
     voter: {description: O(voter)., type: bool, returned: always}
     elapsed_ms: {description: Milliseconds that the probe took., type: float, returned: always}
