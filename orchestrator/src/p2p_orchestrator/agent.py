@@ -23,7 +23,7 @@ from p2p_orchestrator.roster import RosterKeeper
 from p2p_orchestrator.store import Store
 from p2p_orchestrator.store_etcd import EtcdStore
 from p2p_orchestrator.store_file import FileStore
-from p2p_orchestrator.tls import DenyList, Identity
+from p2p_orchestrator.tls import DenyList, Identity, spare_memory
 from p2p_orchestrator.watch import Watcher
 from p2p_orchestrator.web import Endpoints
 
@@ -201,6 +201,7 @@ class Agent:
 
 def run(config: Config) -> None:
     """Run the program to its end. Raises StartError if it cannot."""
+    spare_memory()
 
     async def main() -> None:
         await Agent(config).run()

@@ -158,7 +158,7 @@ def _consensus(node: Node, leader: str | None, states: Mapping[str, str], now: f
 
 
 def status_head(node: Node, now: float) -> dict[str, Any]:
-    """Return `/status` without its peers."""
+    """Return `/status` without its peers and their count."""
     leader, term, remaining = node.leader(now)
     states = node.voter_states(now)
     names = sorted({*node.beliefs.reported(now), *([leader] if leader else [])})
@@ -175,7 +175,6 @@ def status_head(node: Node, now: float) -> dict[str, Any]:
         "voters_alive": sum(state == ALIVE for state in states.values()),
         "voter_quorum_ok": node.quorum_ok(now),
         "self": _node(node.config.node_id, node.info(now), node.wall(0.0)),
-        "alive_peers": node.counts(now)[0],
         **neutral.STATUS,
         "leader_consensus": _consensus(node, leader, states, now),
         "term": term,
@@ -205,7 +204,14 @@ class StatusPage:
         """Return the page as of `now`; with `alive_only`, without peers that are not alive."""
         cached = self._peers.get(alive_only)
         if cached is None or not 0 <= now - cached[0] < PEERS_SECONDS:
-            cached = (now, json.dumps(peers(self._node, now, alive_only=alive_only)).encode())
+            others = {
+                "alive_peers": self._node.counts(now)[0],
+                "peers": peers(self._node, now, alive_only=alive_only),
+            }
+            cached = (now, _encode(others))
             self._peers[alive_only] = cached
-        head = json.dumps(status_head(self._node, now)).encode()
-        return head[:-1] + b', "peers": ' + cached[1] + b"}"
+        return b"".join((_encode(status_head(self._node, now))[:-1], b",", cached[1][1:]))
+
+
+def _encode(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()

@@ -141,7 +141,8 @@ class HeartbeatServer:
             response = web.json_response({"error": refusal.reason}, status=refusal.status)
             response.force_close()
             return response
-        return web.json_response(self._node.answer(name, boottime()))
+        body = self._node.answer(name, boottime())
+        return web.Response(body=body, content_type="application/json")
 
     def _identify(self, request: web.Request, name: str) -> None:
         """Raise RefusedError unless the sender may speak for `name`."""

@@ -6,41 +6,13 @@ import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
 
 from tests.integration.orchestrator.certificates import Authority
-from tests.integration.orchestrator.cluster import Agent, Cluster, wait
-
-
-class Secure(Cluster):
-    """A cluster in which etcd's clients and all heartbeats carry certificates."""
-
-    def __init__(self, path: Path, voters: int, others: int) -> None:
-        self.authority = Authority(path / "pki")
-        self.engine = Authority(path / "engine")
-        self.deny = path / "deny"
-        super().__init__(path, voters, others, P2P_TLS_DENY=str(self.deny))
-
-    def _client(self, name: str) -> str:
-        return super()._client(name).replace("http:", "https:")
-
-    def agent(self, name: str, host: str, **env: str) -> Agent:
-        files = self.authority.leaf(name, self.addresses[host])
-        tls = {f"P2P_TLS_{part}": files[part] for part in ("CA", "CERT", "KEY")}
-        if name in self.voters:
-            files = self.engine.leaf(name, file=f"agent-{name}")
-            tls |= {f"P2P_ETCD_{part}": files[part] for part in ("CA", "CERT", "KEY")}
-        return super().agent(name, host, **{**tls, **env})
-
-    def _member(self, name: str) -> Any:
-        process = super()._member(name)
-        files = self.engine.leaf(name, self.addresses[name])
-        process.words += ["--cert-file", files["CERT"], "--key-file", files["KEY"]]
-        process.words += ["--trusted-ca-file", files["CA"], "--client-cert-auth"]
-        return process
+from tests.integration.orchestrator.cluster import wait
+from tests.integration.orchestrator.secure import Secure
 
 
 @pytest.fixture(scope="module")
