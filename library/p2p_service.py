@@ -148,12 +148,17 @@ def main() -> None:
         supports_check_mode=True,
     )
     module.no_log_values.update(item["content"] for item in module.params["files"] if item.get("secret"))
+    request = None
     try:
-        outcome = Request(module.params, module.check_mode).apply()
+        request = Request(module.params, module.check_mode)
+        outcome = request.apply()
     except (ServiceError, ValueError) as error:
-        module.fail_json(msg="%s" % error)
+        module.fail_json(msg="%s" % error, changed=request is not None and request.touched)
     except OSError as error:
-        module.fail_json(msg="%s: %s" % (error.filename or module.params["name"], error.strerror or error))
+        where = error.filename or module.params["name"]
+        module.fail_json(
+            msg="%s: %s" % (where, error.strerror or error), changed=request is not None and request.touched
+        )
     module.exit_json(**outcome)
 
 

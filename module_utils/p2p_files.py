@@ -163,6 +163,22 @@ def write_file(path: str, content: bytes, wanted: Mapping[str, Any]) -> None:
         raise
 
 
+def mend_file(path: str, content: bytes, wanted: Mapping[str, Any]) -> None:
+    """Make a file what is wanted; one that differs in mode or owner alone keeps its content and its time.
+
+    Raises:
+        ValueError: if the owner does not exist.
+        OSError: if it cannot be written.
+    """
+    reasons = file_reasons(wanted, path)
+    if not all(reason.startswith(("mode ", "owner ", "group ")) for reason in reasons):
+        write_file(path, content, wanted)
+        return
+    uid, gid = owner_ids(wanted["owner"], wanted["group"])
+    os.chown(path, uid, gid)  # before the mode: a change of owner drops its special bits
+    os.chmod(path, int(wanted["mode"], 8))
+
+
 def make_directory(wanted: Mapping[str, Any]) -> None:
     """Make a directory what is wanted.
 

@@ -89,8 +89,8 @@ def _read(path: str) -> str:
 
 
 def _boot_time() -> float:
-    match = re.search(r"^btime (\d+)", _read("/proc/stat"), re.MULTILINE)
-    return float(match.group(1)) if match else 0.0
+    # btime in /proc/stat is whole seconds: too coarse to tell what was written before a process started.
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def start_time(pid: int) -> Optional[float]:

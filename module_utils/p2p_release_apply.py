@@ -10,7 +10,7 @@ import shutil
 import time
 from typing import Any, Dict, Iterator, List
 
-from .p2p_files import check_writable, write_file
+from .p2p_files import check_writable, mend_file, write_file
 from .p2p_python import PythonError
 from .p2p_release_plan import Plan, ReleaseError, Request, check_space, wheel_bytes
 from .p2p_release_tell import actions, diffs
@@ -100,7 +100,7 @@ def _execute(request: Request, plan: Plan) -> None:
         _build(request, plan.target)
     for item in plan.rewrite:
         content = request.contents[item["path"]].encode("utf-8")
-        write_file(os.path.join(plan.target, item["path"]), content, item)
+        mend_file(os.path.join(plan.target, item["path"]), content, item)
     if plan.activate:
         _activate(request.root, plan)
     for path in plan.remove:

@@ -12,9 +12,9 @@ from .p2p_files import (
     check_writable,
     file_diff,
     make_directory,
+    mend_file,
     ownership,
     wanted_owner,
-    write_file,
 )
 from .p2p_releases import Drift
 from .p2p_services import definition_wanted, manager_for, names_asked, release_folder, service_drift
@@ -46,7 +46,7 @@ class Request:
         self.unit_text = render_unit(unit, config_digest(unit, files)) if unit else ""
         self.contents = {str(item["path"]): item.get("content") or "" for item in files}
         self.secrets = {str(item["path"]) for item in files if item.get("secret")}
-        self.done: List[str] = []
+        self.touched = False
 
     def apply(self) -> Dict[str, Any]:
         """Find the differences and, unless in check mode, mend them.
@@ -76,6 +76,7 @@ class Request:
         }
         if drift and not self.check_mode:
             self._refuse()
+            self.touched = True
             self._mend(drift)
         return answer
 
@@ -168,10 +169,10 @@ class Request:
                 make_directory(item)
         for item in self.wanted["files"]:
             if item["path"] in names.get("file", []) + names.get("live", []):
-                write_file(item["path"], self.contents[item["path"]].encode("utf-8"), item)
+                mend_file(item["path"], self.contents[item["path"]].encode("utf-8"), item)
         definition = definition_wanted(self.wanted, self.manager)
         if definition and "unit" in names:
-            write_file(definition["path"], self.unit_text.encode("utf-8"), definition)
+            mend_file(definition["path"], self.unit_text.encode("utf-8"), definition)
         if "unit" in names or "reload" in names:
             self.manager.reload()
         if "enabled" in names:

@@ -10,6 +10,8 @@ from .p2p_processes import start_time
 from .p2p_releases import Drift, find
 from .p2p_systemd import RUNNING_STATES, ServiceError, Systemd, UnitState, process_environment, process_folder
 
+# A process start is known to a tick of the kernel.
+_TICK = 0.02
 DIGEST_VARIABLE = "P2P_CONFIG_DIGEST"
 
 
@@ -96,10 +98,12 @@ def _older_than(wanted: Mapping[str, Any], pid: int) -> List[str]:
     """
     started = start_time(pid)
     paths = [item["path"] for item in wanted["files"] if not item.get("live")]
+    if wanted.get("unit_sha256"):
+        paths.append(Systemd().definition_path(wanted["name"]))
     if wanted.get("current"):
         root = os.path.dirname(os.path.dirname(os.path.normpath(wanted["current"])))
         paths.append(os.path.join(root, "current"))
-    newer = [path for path in paths if started is not None and _changed_at(path) > started]
+    newer = [path for path in paths if started is not None and _changed_at(path) > started + _TICK]
     return ["%s changed after it started" % path for path in newer]
 
 

@@ -61,33 +61,33 @@ class Node:
             raise AssertionError(f"{script}\nexited {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout.strip()
 
-    def module(
-        self, module: str, *, check_mode: bool = False, env: dict[str, str] | None = None, **args: Any
-    ) -> Any:
+    def module(self, module: str, *, check_mode: bool = False, **args: Any) -> Any:
         """Run one module through `ansible` and return its answer, failed or not."""
-        words = [module, "-a", json.dumps(args), *(["--check", "--diff"] if check_mode else [])]
+        words = [
+            module,
+            *(["-a", json.dumps(args)] if args else []),
+            *(["--check", "--diff"] if check_mode else []),
+        ]
         tree = self.folder / f"tree-{uuid.uuid4().hex[:8]}"
-        done = self._run("ansible", ["all", "-m", *words, "--tree", str(tree)], env)
+        done = self._run("ansible", ["all", "-m", *words, "--tree", str(tree)])
         answers = list(tree.glob("*"))
         assert answers, done.stdout + done.stderr
-        return json.loads(answers[0].read_text())
+        return dict(
+            json.loads(answers[0].read_text()), failed=done.returncode != 0, said=done.stdout + done.stderr
+        )
 
     def play(self, playbook: str, **variables: Any) -> Any:
         """Run a playbook of this folder, and return what it wrote to `answers`."""
         answers = self.folder / f"answers-{uuid.uuid4().hex[:8]}.json"
         given = self.folder / "variables.json"
         given.write_text(json.dumps({**variables, "answers": str(answers)}))
-        done = self._run("ansible-playbook", [str(HERE / "plays" / playbook), "-e", f"@{given}"], None)
+        done = self._run("ansible-playbook", [str(HERE / "plays" / playbook), "-e", f"@{given}"])
         assert done.returncode == 0, done.stdout + done.stderr
         return json.loads(answers.read_text())
 
-    def _run(
-        self, program: str, words: list[str], env: dict[str, str] | None
-    ) -> subprocess.CompletedProcess[str]:
+    def _run(self, program: str, words: list[str]) -> subprocess.CompletedProcess[str]:
         variables = dict(os.environ, ANSIBLE_CONFIG=str(PROJECT / "ansible.cfg"), ANSIBLE_NOCOLOR="1")
-        variables.update(
-            ANSIBLE_INVENTORY_ENABLED="host_list", ANSIBLE_LOCALHOST_WARNING="false", **(env or {})
-        )
+        variables.update(ANSIBLE_INVENTORY_ENABLED="host_list", ANSIBLE_LOCALHOST_WARNING="false")
         return subprocess.run(
             [
                 str(Path(sys.executable).with_name(program)),
@@ -141,10 +141,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     assert started.returncode == 0, f"{started.stderr}\nThe image {IMAGE} is built by scripts/lab-image."
     try:
         machine = Node(name, tmp_path_factory.mktemp("node"))
-        machine.sh(
-            "for i in $(seq 100); do systemctl is-system-running >/dev/null 2>&1 && break; "
-            "systemctl is-system-running | grep -q degraded && break; sleep 0.1; done; systemctl list-units >/dev/null"
-        )
+        machine.sh("until systemctl is-system-running | grep -Eq 'running|degraded'; do sleep 0.1; done")
         yield machine
     finally:
         subprocess.run(["docker", "rm", "-f", name], capture_output=True, check=False)

@@ -9,7 +9,9 @@ import pytest
 from tests.integration.modules.conftest import Fleet, Node
 
 SITE = "/opt/p2p-cluster/current/venv/lib/python3.*/site-packages"
-PIP = "PYTHONPATH=$(ls /usr/share/python-wheels/pip-*.whl)"
+PYTHON = "/opt/p2p-cluster/current/venv/bin/python"
+PIP = f"PYTHONPATH=$(ls /usr/share/python-wheels/pip-*.whl) {PYTHON} -m pip"
+INSTALL = f"{PIP} install -q --no-cache-dir --no-deps"
 
 # What is done to the node, the parts of the drift that it makes, and whether the service restarts.
 CHANGES = {
@@ -59,17 +61,17 @@ CHANGES = {
     "the mode of an installed module": (f"chmod g+w {SITE}/idna/core.py", {"package"}, True),
     "a missing module": (f"rm {SITE}/psutil/_common.py", {"package"}, True),
     "a missing package": (
-        f"{PIP} /opt/p2p-cluster/current/venv/bin/python -m pip uninstall -qy psutil",
+        f"{PIP} uninstall -qy psutil",
         {"package"},
         True,
     ),
     "another version of a package": (
-        f"{PIP} /opt/p2p-cluster/current/venv/bin/python -m pip install -q --no-cache-dir --no-deps idna==3.7",
+        f"{INSTALL} idna==3.7",
         {"package"},
         True,
     ),
     "a package that does not belong": (
-        f"{PIP} /opt/p2p-cluster/current/venv/bin/python -m pip install -q --no-cache-dir --no-deps attrs==25.1.0",
+        f"{INSTALL} attrs==25.1.0",
         {"package"},
         True,
     ),

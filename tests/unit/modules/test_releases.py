@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from module_utils import p2p_release_apply, p2p_release_plan
+from module_utils import p2p_release_plan
 from module_utils.p2p_release_apply import apply
 from module_utils.p2p_release_plan import ReleaseError, Request
 from module_utils.p2p_releases import link_target, release_drift, root_drift
 from module_utils.p2p_services import release_folder
 
-DEFAULTS = {
+DEFAULTS: dict[str, Any] = {
     "state": "present",
     "name": None,
     "lock": None,
@@ -153,7 +153,7 @@ def test_a_build_that_fails_leaves_what_ran(root: Root, monkeypatch: pytest.Monk
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(p2p_release_apply.json, "dumps", fail)
+        patch.setattr(json, "dumps", fail)
         with pytest.raises(OSError, match="No space"):
             root.run(name="b", files=[{"path": "a", "content": "x"}])
     after = [entry for entry in root.listing() if not entry[0].endswith(("releases", ".lock"))]
