@@ -3,8 +3,8 @@
     .venv/bin/python tests/bench/probe/bench.py inventory/lab/distributed_hosts.yaml [--runs 3]
 
 Each figure is a median of wall times, all nodes of the group ``p2p`` at once: `cold` with no SSH connection
-open, `warm` over kept ones. Where the bundled release of this checkout is deployed, the probe hashes every file
-of it. What the probe itself took on the nodes is printed too. Exits non-zero if a node does not answer.
+open, `warm` over kept ones. Where the bundled release of this checkout is deployed, the probe hashes every
+file of it. What the probe itself took on the nodes is printed too. Exits non-zero if a node does not answer.
 """
 
 from __future__ import annotations
@@ -138,9 +138,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, pairs in figures.items():
         cold, warm = (statistics.median(column) for column in zip(*pairs, strict=True))
         print(f"{name:20}{cold:8.2f}{warm:8.2f}")
-    print(
-        f"on the nodes, the probe itself: median {statistics.median(on_nodes):.0f} ms, max {max(on_nodes):.0f} ms"
-    )
+    median, largest = statistics.median(on_nodes), max(on_nodes)
+    print(f"on the nodes, the probe itself: median {median:.0f} ms, max {largest:.0f} ms")
 
 
 if __name__ == "__main__":
