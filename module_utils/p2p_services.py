@@ -100,11 +100,21 @@ def _older_than(wanted: Mapping[str, Any], pid: int) -> List[str]:
     paths = [item["path"] for item in wanted["files"] if not item.get("live")]
     if wanted.get("unit_sha256"):
         paths.append(Systemd().definition_path(wanted["name"]))
+    reasons = []
     if wanted.get("current"):
-        root = os.path.dirname(os.path.dirname(os.path.normpath(wanted["current"])))
-        paths.append(os.path.join(root, "current"))
+        link, target = _current_link(wanted["current"]), release_folder(wanted["current"])
+        paths.append(link)
+        if os.path.realpath(link) != target:  # in a preview: it is going to point there
+            reasons.append("runs from %s, not %s" % (os.path.realpath(link), target))
     newer = [path for path in paths if started is not None and _changed_at(path) > started + _TICK]
-    return ["%s changed after it started" % path for path in newer]
+    return reasons + ["%s changed after it started" % path for path in newer]
+
+
+def _current_link(current: str) -> str:
+    """Return the symlink that decides what runs, given it or a release's folder."""
+    if os.path.islink(current):
+        return current
+    return os.path.join(os.path.dirname(os.path.dirname(os.path.normpath(current))), "current")
 
 
 def _changed_at(path: str) -> float:

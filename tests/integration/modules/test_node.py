@@ -238,6 +238,27 @@ def test_a_process_that_may_not_be_looked_into(node: Node) -> None:
         node.module("p2p_service", **{**given, "state": "absent"})
 
 
+def test_another_release_is_foretold_for_such_a_process(node: Node, other_root: str) -> None:
+    unit = f"[Service]\nUser=nobody\nWorkingDirectory={other_root}/current\nExecStart=/bin/sleep inf\n"
+    given: dict[str, Any] = {"name": "p2p-other", "unit": unit, "settle_seconds": 0.2}
+
+    def build_one(content: str, *, check_mode: bool = False) -> str:
+        files = [{"path": "a", "content": content}]
+        name = f"1.0-{content}"
+        answer = node.module("p2p_release", check_mode=check_mode, root=other_root, name=name, files=files)
+        return str(answer["path"])
+
+    try:
+        assert node.module("p2p_service", **given, current=build_one("a"))["changed"]
+        assert not node.module("p2p_service", **given, current=f"{other_root}/current")["changed"]
+        foretold = build_one("b", check_mode=True)
+        assert node.module("p2p_service", check_mode=True, **given, current=foretold)["restarted"]
+        assert node.module("p2p_service", **given, current=build_one("b"))["restarted"]
+        assert not node.module("p2p_service", **given, current=f"{other_root}/releases/1.0-b")["changed"]
+    finally:
+        node.module("p2p_service", **{**given, "state": "absent"})
+
+
 def test_the_probe_sees_who_runs_and_who_listens(node: Node, deployed: dict[str, Any]) -> None:
     probe = node.module("p2p_probe")["probe"]
     ours = probe["processes"][0]
