@@ -176,8 +176,9 @@ def only(answers: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
 
 
 def _why(answer: Answer) -> str:
-    """Return the first line of what Ansible said of a node that gave no probe."""
-    return str(answer.get("msg") or "no answer").strip().splitlines()[0]
+    """Return the first line of what Ansible said of a node that gave no probe, without its preamble."""
+    line = str(answer.get("msg") or "no answer").strip().splitlines()[0]
+    return line.removeprefix("Task failed: ").removeprefix("Failed to connect to the host via ")
 
 
 class FilterModule:

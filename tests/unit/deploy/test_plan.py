@@ -97,7 +97,7 @@ def test_other_nodes_and_unreachable_ones(healthy: Healthy) -> None:
         {**healthy(), "vast-1": blank(), "vast-2": dead(), "vast-3": {"failed": True, "msg": "no python"}}
     )
     assert result["others"] == ["vast-1"]
-    assert result["unreachable"] == {"vast-2": "Failed to connect to the host via ssh: timed out"}
+    assert result["unreachable"] == {"vast-2": "ssh: timed out"}
     assert result["refused"] == {"vast-3": "no python"}
 
 
