@@ -67,6 +67,10 @@ class Beliefs:
         if old is None or old.sent <= answer.sent:
             self._answers[answer.voter] = answer
 
+    def voters(self) -> tuple[str, ...]:
+        """Return the names of all voters that ever answered, sorted."""
+        return tuple(sorted(self._answers))
+
     def fresh(self, now: float) -> list[Answer]:
         """Return the answers to heartbeats that left within the window."""
         return [answer for answer in self._answers.values() if now - answer.sent <= WINDOW]

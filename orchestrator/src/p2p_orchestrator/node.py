@@ -75,7 +75,7 @@ class Node:
             return self.config.voters
         if self.config.alone:
             return (self.config.node_id,)
-        return tuple(sorted(answer.voter for answer in self.beliefs.fresh(math.inf)))
+        return self.beliefs.voters()
 
     def voter_states(self, now: float) -> dict[str, str]:
         """Return each voter's state: alive, dead or unknown."""

@@ -180,10 +180,22 @@ def _status(cluster: Cluster, leader: str) -> dict[str, float]:
             size = len(reply.read())
         times.append(1000 * (time.perf_counter() - begin))
         time.sleep(0.1)
+    return {"median_ms": statistics.median(times), "max_ms": max(times), "kb": size / 1024}
+
+
+def _both_statuses(cluster: Cluster, leader: str, load: psutil.Process) -> dict[str, float]:
+    """Ask for `/status` under the load, and while the program that makes the load leaves the cores alone."""
+    loaded = _status(cluster, leader)
+    load.suspend()
+    try:
+        quiet = _status(cluster, leader)
+    finally:
+        load.resume()
     return {
-        "status_median_ms": statistics.median(times),
-        "status_max_ms": max(times),
-        "status_kb": size / 1024,
+        "status_median_ms": quiet["median_ms"],
+        "status_max_ms": quiet["max_ms"],
+        "status_kb": quiet["kb"],
+        "status_median_ms_loaded": loaded["median_ms"],
     }
 
 

@@ -179,6 +179,14 @@ def test_the_cached_part_is_at_most_a_second_old() -> None:
     assert len(json.loads(page.encode(now + 1.0, alive_only=True))["peers"]) == 3
 
 
+def test_a_node_started_by_hand_learns_the_voters_names_from_their_answers() -> None:
+    config = load([], {"NODE_ID": "n", "P2P_SEEDS": ENV["P2P_SEEDS"], "RINGRIFT_PATH": "/nowhere"})
+    by_hand = Node(config, "i", Members("n", "i", (), boottime()), node("n", leader="voter-c").beliefs)
+    ours = status(by_hand)
+    assert ours["voter_node_ids"] == ["voter-a", "voter-b", "voter-c"]
+    assert (ours["leader_id"], ours["voters_alive"], ours["voter_quorum_ok"]) == ("voter-c", 3, True)
+
+
 def test_metrics_tell_the_same() -> None:
     lines = MetricsPage(node("voter-a", leader="voter-c")).encode().decode().splitlines()
     assert {"p2p_healthy 1.0", "p2p_leader 0.0", "p2p_term 4.0", "p2p_voters_alive 3.0"} <= set(lines)
