@@ -15,6 +15,7 @@ PROGRAM = "p2p_orchestrator"
 # See proc(5): fields of /proc/<pid>/stat after the name, of /proc/<pid>/cgroup, of /proc/net/tcp.
 _STATE, _PARENT, _STARTED = 0, 1, 19
 _CGROUP_FIELDS, _PS_FIELDS = 3, 5
+_NSPID_ALONE = 2  # the key and one id
 _LOCAL, _TCP_STATE, _INODE = 1, 3, 9
 # Units whose cgroup holds what people started by hand, or what cron started.
 _SHELLS = re.compile(r"^(sshd?|cron|crond|docker|containerd|user@\d+|dropbear|vast.*|runpod.*)\.service$")
@@ -60,6 +61,14 @@ def unit_of(cgroups: str) -> Optional[str]:
             if services:
                 return services[-1]
     return None
+
+
+def contained(status: str) -> bool:
+    """Tell from the text of /proc/<pid>/status whether a process runs in a container on this node.
+
+    It has an id there too, and belongs to another node, if to any.
+    """
+    return any(line.startswith("NSpid:") and len(line.split()) > _NSPID_ALONE for line in status.splitlines())
 
 
 def kind_of(process: Process, service: str, root: str, systemd: bool) -> str:
@@ -117,7 +126,7 @@ def _from_proc() -> Iterable[Process]:
             uid = os.stat("/proc/" + entry).st_uid
         except OSError:
             continue
-        if len(fields) <= _STARTED or fields[_STATE] == "Z":
+        if len(fields) <= _STARTED or fields[_STATE] == "Z" or contained(_read("/proc/%s/status" % entry)):
             continue
         started = boot + int(fields[_STARTED]) / tick
         unit = unit_of(_read("/proc/%s/cgroup" % entry))

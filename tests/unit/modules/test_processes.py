@@ -14,6 +14,7 @@ import pytest
 
 from module_utils.p2p_processes import (
     Process,
+    contained,
     is_orchestrator,
     kind_of,
     listener,
@@ -89,6 +90,13 @@ def test_units_of_cgroups(cgroups: str, unit: str | None) -> None:
 def test_whose_an_orchestrator_is(unit: str | None, words: list[str], systemd: bool, kind: str) -> None:
     process = Process(1, 0, 0, 0.0, words, unit)
     assert kind_of(process, "p2p_orchestrator", "/opt/p2p-cluster", systemd) == kind
+
+
+def test_a_process_in_a_container_is_another_nodes() -> None:
+    assert contained("Name:\tpython\nNSpid:\t16166\t123\nThreads:\t1\n")
+    assert not contained("Name:\tpython\nNSpid:\t16166\nThreads:\t1\n")
+    assert not contained("")
+    assert not contained(Path("/proc/self/status").read_text())
 
 
 def test_ps_of_a_mac() -> None:
