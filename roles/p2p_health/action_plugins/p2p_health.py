@@ -1,0 +1,106 @@
+"""Action plugin: makes the health report out of what the probes registered. Runs on the controller alone."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ansible import constants
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.color import stringc
+from ansible.utils.display import Display
+
+PACKAGE = "p2p_health_report"
+_VERDICTS = {"critical": ("critical",), "degraded": ("critical", "degraded")}
+
+
+def _package() -> None:
+    """Make roles/p2p_health/report importable: Ansible does not put a role's folders on the import path."""
+    if PACKAGE in sys.modules:
+        return
+    folder = Path(__file__).resolve().parent.parent / "report"
+    spec = importlib.util.spec_from_file_location(
+        PACKAGE, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    if spec is None or spec.loader is None:
+        raise AnsibleActionFail(f"{folder} cannot be loaded")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[PACKAGE] = module
+    spec.loader.exec_module(module)
+
+
+def _part(name: str) -> ModuleType:
+    _package()
+    return importlib.import_module(f"{PACKAGE}.{name}")
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type information
+    """With `step: again` decides who is asked a second time, with `step: report` makes the report."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Run the step.
+
+        Returns:
+            For `again` the fact `p2p_health_again`, a list of nodes. For `report` the `verdict`, and `failed` with a `msg`
+            if the verdict is as bad as `fail_on` or worse.
+
+        Raises:
+            AnsibleActionFail: No node was asked, or a file cannot be written.
+        """
+        super().run(tmp, task_vars)
+        variables = task_vars or {}
+        arguments = self.validate_argument_spec(
+            argument_spec={
+                "step": {"type": "str", "choices": ["again", "report"], "required": True},
+                "started": {"type": "float", "required": True},
+                "settings": {"type": "dict", "default": {}},
+                "report_dir": {"type": "path"},
+                "history": {"type": "int", "default": 0},
+                "fail_on": {"type": "str", "choices": ["critical", "degraded"], "default": "critical"},
+            },
+            required_if=[("step", "report", ["report_dir"])],
+        )[1]
+        ssh = constants.config.get_config_value("ssh_args", plugin_type="connection", plugin_name="ssh")
+        settings = {
+            "here": Path.cwd(),
+            "ssh_args": ssh,
+            "started": arguments["started"],
+            "asked": time.time(),
+            **arguments["settings"],
+        }
+        answers, fleet = _part("fleet").gather(variables["hostvars"], variables["groups"], settings)
+        if arguments["step"] == "again":
+            again = _part("build").election_under_way(answers, fleet)
+            return {"changed": False, "ansible_facts": {"p2p_health_again": again}}
+        if not answers:
+            raise AnsibleActionFail(
+                "No node was asked: the run holds no node of the group p2p (status ready and p2p_enabled)."
+                " `ansible-inventory --graph` shows the groups."
+            )
+        report = _part("build").report(answers, fleet)
+        folder = Path(arguments["report_dir"])
+        try:
+            _part("write").write(report, fleet, folder, arguments["history"])
+        except OSError as error:
+            raise AnsibleActionFail(f"the report cannot be written to {folder}: {error}") from error
+        Display().display(
+            "\n" + "\n".join(_part("terminal").table(report, stringc)) + f"\n{folder}/health.json"
+        )
+        verdict = report["cluster"]["verdict"]
+        summary = f"{verdict}: {report['cluster']['summary']}"
+        return {
+            "changed": False,
+            "failed": verdict in _VERDICTS[arguments["fail_on"]],
+            "verdict": verdict,
+            "msg": summary,
+        }

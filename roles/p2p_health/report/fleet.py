@@ -1,0 +1,135 @@
+"""The fleet as the report needs it, read out of Ansible's host variables."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .model import Answer, Fleet, Host
+
+KNOWN_HOSTS = "~/.ssh/known_hosts"
+_TRAITS = {"p2p_nat_blocked": "NAT-blocked", "p2p_is_container": "containerized"}
+
+
+def gather(
+    hostvars: Mapping[str, Mapping[str, Any]],
+    groups: Mapping[str, Sequence[str]],
+    settings: Mapping[str, Any],
+) -> tuple[dict[str, Answer], Fleet]:
+    """Collect the probes of a run and the fleet that they are about.
+
+    Args:
+        hostvars: Ansible's; a host that the run asked has `p2p_health_node` registered.
+        groups: Ansible's.
+        settings: `started` and `asked` (seconds since the epoch), and what else of Fleet's fields differs from the
+            defaults; `ssh_args` are the words given to every ssh, `here` the folder that paths are relative to.
+
+    Returns:
+        The answers by node, and the fleet.
+    """
+    members = list(groups.get("p2p", ()))
+    of_node = {name: hostvars[name] for name in members}
+    answers = {
+        name: of_node[name]["p2p_health_node"] for name in members if "p2p_health_node" in of_node[name]
+    }
+    anyone = next((of_node[name] for name in answers), {})
+    given = dict(settings)
+    ssh_args, here = str(given.pop("ssh_args", "")), Path(given.pop("here", "."))
+    file = _relative(str(anyone.get("p2p_fleet_file", "distributed_hosts.yaml")), here)
+    left_out = Counter(
+        group.removeprefix("status_")
+        for group, names in groups.items()
+        if group.startswith("status_")
+        for name in names
+        if name not in of_node
+    )
+    command = f"ansible-playbook -i {shlex.quote(file)}"
+    fleet = Fleet(
+        hosts={name: _host(name, of_node[name], ssh_args, here) for name in answers},
+        voters=[str(name) for name in anyone.get("p2p_voters", ())],
+        total=len(members),
+        file=file,
+        cluster=str(anyone.get("p2p_cluster", "p2p")),
+        seeds=[str(url) for url in anyone.get("p2p_seeds", ())],
+        # A host that says `ready` and is not asked is one that has p2p_enabled off.
+        left_out={("disabled" if why == "ready" else why): count for why, count in sorted(left_out.items())},
+        deploy=f"{command} deploy.yml",
+        voters_play=f"{command} voters.yml",
+        **given,
+    )
+    return answers, fleet
+
+
+def _relative(path: str, here: Path) -> str:
+    try:
+        return str(Path(path).relative_to(here))
+    except ValueError:
+        home = str(Path.home())
+        return f"~{path.removeprefix(home)}" if path.startswith(f"{home}/") else path
+
+
+def _host(name: str, known: Mapping[str, Any], ssh_args: str, here: Path) -> Host:
+    entry: Mapping[str, Any] = known.get("distributed_host") or {}
+    address = str(known.get("ansible_host") or entry.get("ssh_host") or name)
+    port = int(known.get("ansible_port") or 22)
+    words = f"{known.get('ansible_ssh_args') or ssh_args} {known.get('ansible_ssh_common_args') or ''}"
+    hosts_file = _option(words, "UserKnownHostsFile")
+    return Host(
+        name=name,
+        provider=str(known.get("p2p_provider") or "unknown"),
+        role=str(entry.get("role") or ""),
+        voter=bool(known.get("p2p_is_voter")),
+        hardware=_hardware(entry),
+        address=str(known.get("p2p_host") or address),
+        port=int(known.get("p2p_port") or 8770),
+        traits=_traits(known, entry),
+        ssh=_ssh(known, words, address, port, hosts_file, here),
+        forget_key=_forget(address, port, _relative(hosts_file or KNOWN_HOSTS, here)),
+    )
+
+
+def _traits(known: Mapping[str, Any], entry: Mapping[str, Any]) -> tuple[str, ...]:
+    traits = [text for variable, text in _TRAITS.items() if known.get(variable)]
+    return (*traits, "ephemeral") if str(entry.get("is_ephemeral")).lower() == "true" else tuple(traits)
+
+
+def _hardware(entry: Mapping[str, Any]) -> str:
+    if entry.get("gpu"):
+        memory = entry.get("gpu_vram_gb")
+        has_size = not memory or re.search(r"\d\s*GB", str(entry["gpu"]))
+        return str(entry["gpu"]) + ("" if has_size else f" {memory}GB")
+    return f"CPU ({entry['cpus']} cores)" if entry.get("cpus") else ""
+
+
+def _option(words: str, name: str) -> str | None:
+    found = re.search(rf"\b{name}=([^\s'\"]+)", words)
+    return found.group(1) if found else None
+
+
+def _ssh(
+    known: Mapping[str, Any], words: str, address: str, port: int, hosts_file: str | None, here: Path
+) -> str:
+    """Return the start of the command that logs in to the node, as Ansible does; remote words follow it."""
+    if known.get("ansible_connection") == "local":
+        return "sh -c"
+    parts = ["ssh"]
+    if hosts_file:
+        parts.append(f"-o UserKnownHostsFile={_relative(hosts_file, here)}")
+    if key := known.get("ansible_ssh_private_key_file"):
+        parts.append(f"-i {_relative(str(key), here)}")
+    if jump := _option(words, "ProxyJump") or _option(words, "ProxyCommand"):
+        parts.append(f"-o ProxyJump={jump}" if "ProxyJump" in words else "")
+    if port != 22:  # noqa: PLR2004  # SSH's own port
+        parts.append(f"-p {port}")
+    user = known.get("ansible_user")
+    parts.append(f"{user}@{address}" if user else address)
+    return " ".join(part for part in parts if part)
+
+
+def _forget(address: str, port: int, hosts_file: str) -> str:
+    name = address if port == 22 else f"'[{address}]:{port}'"  # noqa: PLR2004  # SSH's own port
+    return f"ssh-keygen -f {hosts_file} -R {name}"

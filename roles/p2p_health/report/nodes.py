@@ -1,0 +1,265 @@
+"""What is wrong with one node: every trouble that its probe shows, the gravest first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .adapter import Observation, Unit
+from .model import STATES, Finding, Fleet, Host
+from .unreached import unreached
+
+# A service that keeps failing is back for less than this; an older process has survived its restarts.
+SETTLED_SECONDS = 300.0
+LOOPING_RESTARTS = 3
+# The bundled program is ready in a few seconds; the original takes about 20 s to answer and up to 60 s to elect.
+YOUNG_SECONDS = 60.0
+MIN_INODES = 1000
+_NO_MODULE = re.compile(r"(?:ModuleNotFoundError|ImportError): .*?(?:No module named )?'?([\w.]+)'?\s*$")
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What the nodes agree on, for the comparison with one of them."""
+
+    leader: str | None
+    alive_voters: frozenset[str]
+    quorum: int
+    running: int
+
+
+def findings(seen: Observation, host: Host, fleet: Fleet, agreed: Agreement) -> list[Finding]:
+    """Return all troubles of a node, the gravest first; none if it is well.
+
+    Args:
+        seen: The node's probe.
+        host: The node in the fleet file.
+        fleet: The fleet, for names of services, bounds and commands.
+        agreed: What the nodes agree on.
+    """
+    if not seen.reached:
+        return [unreached(seen, host, fleet)]
+    found = [*_machine(seen, host, fleet), *_service(seen, host, fleet)]
+    if seen.running:
+        found += _cluster(seen, host, fleet, agreed)
+    found += _store(seen, host, fleet)
+    # A node that does not run differs from what it is meant to be in ways that follow from that.
+    if seen.drift and (seen.running or not found):
+        found.append(_drifted(seen, host, fleet))
+    if not found and not seen.running:
+        found.append(_silent(seen, host, fleet))
+    by_state: dict[str, Finding] = {}
+    for finding in found:
+        by_state.setdefault(finding.state, finding)
+    return sorted(by_state.values(), key=lambda finding: STATES.index(finding.state))
+
+
+def _deploy(host: Host, fleet: Fleet) -> str:
+    return f"{fleet.deploy} --limit {host.name}"
+
+
+def _machine(seen: Observation, host: Host, fleet: Fleet) -> Iterator[Finding]:
+    disk = seen.disk or {}
+    free, inodes = disk.get("free_mb"), disk.get("inodes_free")
+    look = f"{host.ssh} 'df -h {disk.get('path', '/')}; sudo du -xh / | sort -h | tail -20'"
+    if free is not None and free < fleet.min_free_mb:
+        yield Finding(
+            "disk_full", f"{free} MB free on {disk.get('path')}, {fleet.min_free_mb} MB are needed", look
+        )
+    elif inodes is not None and inodes < MIN_INODES:
+        yield Finding("disk_full", f"{inodes} inodes free on {disk.get('path')}", look)
+    if seen.clock is not None:
+        # The node told its time at some moment between these two.
+        skew = max(fleet.started - seen.clock, seen.clock - fleet.asked, 0.0)
+        if skew > fleet.max_clock_skew:
+            word = "behind" if seen.clock < fleet.started else "ahead"
+            remedy = f"{host.ssh} 'sudo timedatectl set-ntp true; timedatectl'"
+            yield Finding("clock_skew", f"its clock is {_span(skew)} {word}", remedy)
+    listener = seen.listener
+    if listener and not listener.get("orchestrator") and not seen.running and listener.get("pid"):
+        name, pid = listener.get("name") or "a process", listener["pid"]
+        yield Finding(
+            "port_conflict",
+            f"{name} (pid {pid}) listens on port {host.port}: {listener.get('cmdline') or name}",
+            f"{host.ssh} 'sudo kill {pid}' && {_deploy(host, fleet)}",
+        )
+
+
+def _service(seen: Observation, host: Host, fleet: Fleet) -> Iterator[Finding]:
+    unit = seen.services.get(fleet.service)
+    foreign = [item for item in seen.processes if item.get("kind") != "ours"]
+    if foreign:
+        item = foreign[0]
+        by = f"the service {item['unit']}" if item.get("kind") == "legacy" else "hand or cron"
+        since = f" since {_span(float(item['age_seconds']))}" if item.get("age_seconds") is not None else ""
+        yield Finding(
+            "legacy_service",
+            f"pid {item.get('pid')}, started by {by}{since}: {item.get('cmdline')}",
+            _deploy(host, fleet),
+        )
+    elif seen.watchdogs:
+        first = seen.watchdogs[0]
+        yield Finding(
+            "legacy_service",
+            f"{first['path']} would start another orchestrator: {first['line']}",
+            _deploy(host, fleet),
+        )
+    else:
+        for name, other in seen.services.items():
+            if name not in (fleet.service, fleet.etcd_service) and _is_on(other):
+                yield Finding(
+                    "legacy_service", f"the old unit {name} is {_unit_words(other)}", _deploy(host, fleet)
+                )
+    missing = _missing_modules(seen, unit)
+    if missing:
+        yield Finding(
+            "missing_dependencies", f"missing in its environment: {', '.join(missing)}", _deploy(host, fleet)
+        )
+    if seen.running or foreign:
+        return
+    yield from _not_running(seen, unit, host, fleet)
+
+
+def _not_running(seen: Observation, unit: Unit | None, host: Host, fleet: Fleet) -> Iterator[Finding]:
+    if seen.release is None and (unit is None or unit.load == "not-found") and not seen.processes:
+        why = "no release, no service and no process was found"
+        yield Finding("not_deployed", why, _deploy(host, fleet) + _local_flag(host))
+        return
+    if unit is None:
+        return
+    log = f"; last line: {unit.log[-1]}" if unit.log else ""
+    journal = f"{host.ssh} 'sudo journalctl -u {fleet.service} -n 50 --no-pager'"
+    young = unit.age is not None and unit.age < SETTLED_SECONDS
+    if unit.sub == "auto-restart" or (unit.restarts >= LOOPING_RESTARTS and (unit.age is None or young)):
+        code = f", exit status {unit.exit_status}" if unit.exit_status is not None else ""
+        yield Finding("crash_looping", f"restarted {unit.restarts} times{code}{log}", journal)
+    elif unit.active == "activating":
+        yield Finding("starting", f"its service is {_unit_words(unit)}", None)
+    elif unit.active != "active" and not seen.processes:
+        yield Finding("stopped", f"its service is {_unit_words(unit)}{log}", _deploy(host, fleet))
+
+
+def _silent(seen: Observation, host: Host, fleet: Fleet) -> Finding:
+    """Return the finding about a process that runs and does not answer, or about no process where none is managed."""
+    why = seen.http_error or "no answer"
+    age = seen.process_age
+    if age is None:
+        return Finding("stopped", f"no orchestrator runs; port {host.port}: {why}", _deploy(host, fleet))
+    if age < YOUNG_SECONDS:
+        return Finding("starting", f"started {_span(age)} ago, port {host.port}: {why}", None)
+    journal = f"{host.ssh} 'sudo journalctl -u {fleet.service} -n 50 --no-pager'"
+    return Finding("not_responding", f"runs since {_span(age)}, port {host.port}: {why}", journal)
+
+
+def _cluster(seen: Observation, host: Host, fleet: Fleet, agreed: Agreement) -> Iterator[Finding]:
+    status = seen.status
+    assert status is not None  # noqa: S101  # `running` means this
+    young = status.uptime is not None and status.uptime < YOUNG_SECONDS
+    if status.node_id is not None and status.node_id != host.name:
+        why = f"the orchestrator here calls itself {status.node_id}"
+        yield Finding("drifted", why, _deploy(host, fleet))
+    if status.name_conflict:
+        yield Finding("drifted", f"another machine in the cluster also calls itself {host.name}", None)
+    if status.leader_id is None or not status.listened:
+        if young:
+            since = _span(status.uptime or 0.0)
+            yield Finding("starting", f"started {since} ago and has not yet heard of a leader", None)
+        else:
+            yield _unled(seen, host, fleet, agreed)
+    elif agreed.leader is not None and status.leader_id != agreed.leader:
+        says = "itself" if status.leader_id == host.name else status.leader_id
+        why = f"names {says} as leader, the others name {agreed.leader}"
+        yield Finding(
+            "wrong_leader", why, f"{host.ssh} 'sudo journalctl -u {fleet.service} -n 50 --no-pager'"
+        )
+    elif status.alive_peers == 0 and agreed.running > 1:
+        yield _unled(seen, host, fleet, agreed)
+    if status.role == "leader" and agreed.leader not in (None, host.name):
+        why = f"says that it leads, {agreed.leader} does"
+        yield Finding(
+            "wrong_leader", why, f"{host.ssh} 'sudo journalctl -u {fleet.service} -n 50 --no-pager'"
+        )
+
+
+def _unled(seen: Observation, host: Host, fleet: Fleet, agreed: Agreement) -> Finding:
+    status = seen.status
+    assert status is not None  # noqa: S101  # only called for a node that answers
+    parts = ["names no leader"] if status.leader_id is None else []
+    if status.alive_peers is not None:
+        parts.append(f"sees {status.alive_peers} live peers")
+    if status.voters_alive is not None and status.voters:
+        parts.append(f"{status.voters_alive} of {len(status.voters)} voters alive")
+    if agreed.leader is None:
+        return Finding("isolated", ", ".join(parts), None)
+    seed = next((url for url in fleet.seeds), "")
+    remedy = f"{host.ssh} 'curl -sS -m 5 {seed}/live'"
+    return Finding("isolated", f"{', '.join(parts)}; the others follow {agreed.leader}", remedy)
+
+
+def _store(seen: Observation, host: Host, fleet: Fleet) -> Iterator[Finding]:
+    etcd, unit = seen.etcd, seen.services.get(fleet.etcd_service)
+    if etcd is None or not host.voter:
+        return
+    journal = f"{host.ssh} 'sudo journalctl -u {fleet.etcd_service} -n 50 --no-pager'"
+    if etcd.error is not None:
+        if unit is not None and unit.load == "not-found":
+            yield Finding("not_deployed", "it votes, and has no etcd member", _deploy(host, fleet))
+        elif unit is not None and (unit.sub == "auto-restart" or unit.restarts >= LOOPING_RESTARTS):
+            yield Finding("crash_looping", f"{fleet.etcd_service} restarted {unit.restarts} times", journal)
+        elif unit is not None and unit.active not in ("active", "activating"):
+            log = f"; last line: {unit.log[-1]}" if unit.log else ""
+            yield Finding(
+                "stopped", f"{fleet.etcd_service} is {_unit_words(unit)}{log}", _deploy(host, fleet)
+            )
+        else:
+            yield Finding("not_responding", f"its etcd member does not answer: {etcd.error}", journal)
+    elif etcd.leader is None:
+        yield Finding("isolated", "its etcd member knows no leader", journal)
+    elif etcd.learner:
+        yield Finding("starting", "its etcd member is a learner and does not vote yet", None)
+
+
+def _drifted(seen: Observation, host: Host, fleet: Fleet) -> Finding:
+    told = [f"{item.get('part')} {item.get('name')}: {item.get('why')}" for item in seen.drift]
+    more = f" and {len(told) - 2} more" if len(told) > 2 else ""  # noqa: PLR2004  # two fit a line
+    return Finding("drifted", "; ".join(told[:2]) + more, _deploy(host, fleet))
+
+
+def _missing_modules(seen: Observation, unit: Unit | None) -> list[str]:
+    names = dict.fromkeys(seen.imports_missing)
+    names |= dict.fromkeys(
+        str(item.get("name"))
+        for item in seen.drift
+        if item.get("part") in ("venv", "package") and item.get("why") == "missing"
+    )
+    if unit is not None and not seen.running:
+        for line in unit.log:
+            if found := _NO_MODULE.search(line):
+                names[found.group(1)] = None
+    return list(names)
+
+
+def _is_on(unit: Unit) -> bool:
+    return unit.load not in ("not-found", "masked") and (
+        unit.active in ("active", "activating") or unit.enabled == "enabled"
+    )
+
+
+def _unit_words(unit: Unit) -> str:
+    words = f"{unit.active} ({unit.sub})"
+    if unit.result not in (None, "", "success"):
+        words += f", result {unit.result}"
+    return f"{words}, {unit.enabled}" if unit.enabled else words
+
+
+def _local_flag(host: Host) -> str:
+    return " -e p2p_include_local=true" if host.provider == "local" else ""
+
+
+def _span(seconds: float) -> str:
+    """Return a length of time in its largest unit: `7 s`, `12 min`, `5 h`, `3 d`."""
+    for unit, size in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

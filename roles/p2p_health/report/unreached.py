@@ -1,0 +1,66 @@
+"""Why a node gave no probe, read out of what SSH and Ansible say."""
+
+from __future__ import annotations
+
+import re
+
+from .adapter import Observation
+from .model import Finding, Fleet, Host
+
+LONGEST = 160
+# The first pattern that matches wins. The words are OpenSSH's, sudo's and Ansible's.
+_AUTH = re.compile(
+    r"permission denied|authentication fail|too many authentication|no supported authentication|"
+    r"sign_and_send_pubkey|bad permissions|incorrect sudo password|missing sudo password|"
+    r"sudo: a password is required|load key",
+    re.IGNORECASE,
+)
+_KEY = re.compile(r"host identification has changed|host key verification failed|offending", re.IGNORECASE)
+_PYTHON = re.compile(
+    r"module interpreter .* was not found|python[\d.]*: (?:command )?not found|no python interpreter|"
+    r"python[\d.]*: no such file|requires? python|ansible-core requires a minimum|SyntaxError",
+    re.IGNORECASE,
+)
+_SLOW = re.compile(r"timed out after \d+ second", re.IGNORECASE)
+# What is said around the reason: of SSH's banner, of warnings and of our own wrappers.
+_NOISE = re.compile(
+    r"^(task failed:|warning:|debug\d|\*\*|@@@|traceback|failed to connect to the host via ssh:?$"
+    r"|shared connection)",
+    re.IGNORECASE,
+)
+
+
+def reason(text: str) -> str:
+    """Return the line of an error text that tells most, cut to LONGEST, without Ansible's prefix."""
+    lines = [
+        re.sub(
+            r"^(?:.*?failed to connect to the host via ssh:|connection failed:)\s*",
+            "",
+            line,
+            flags=re.IGNORECASE,
+        )
+        for line in (part.strip() for part in text.splitlines())
+    ]
+    told = [line for line in lines if line and not _NOISE.match(line)]
+    named = [line for line in told if _KEY.search(line) or _AUTH.search(line) or _PYTHON.search(line)]
+    line = (named or told or lines or ["no answer"])[0]
+    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
+
+
+def unreached(seen: Observation, host: Host, fleet: Fleet) -> Finding:
+    """Return the finding about a node that gave no probe."""
+    text, why = seen.refusal, reason(seen.refusal)
+    log_in, look = f"{host.ssh} true", f"{host.ssh} 'uptime; df -h /'"
+    if _KEY.search(text):
+        told = f"its SSH host key is not the known one; ask the provider before it is forgotten: {why}"
+        return Finding("host_key_changed", told, host.forget_key)
+    if _AUTH.search(text):
+        return Finding("auth_failed", f"{why} (ssh_user, ssh_key in {fleet.file})", log_in)
+    if seen.unreachable:
+        return Finding("unreachable", why, log_in)
+    if _PYTHON.search(text):
+        remedy = f"{host.ssh} 'sudo apt-get install -y python3'"
+        return Finding("no_python", f"Python 3.8 or newer is needed: {why}", remedy)
+    if _SLOW.search(text):
+        return Finding("not_responding", f"the probe had no answer in time: {why}", look)
+    return Finding("not_responding", f"the probe failed: {why}", look)

@@ -1,0 +1,48 @@
+"""The report's files on the controller."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from . import history
+from .model import Fleet, Report
+
+
+def write(report: Report, fleet: Fleet, folder: Path, keep: int) -> None:
+    """Write the report's files, each in one step, and keep a copy for the next run's comparison.
+
+    Args:
+        report: The report; its `changes` are filled in here.
+        fleet: The fleet that it is about.
+        folder: Where the files go; it is made if it is missing.
+        keep: How many reports are kept below `history`; 0 keeps none.
+
+    Raises:
+        OSError: The folder or a file cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / "history"
+    before = history.latest(kept, partial=report["cluster"]["scope"]["partial"])
+    report["changes"] = history.compare(before, report) if before else None
+    text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+    files = {"health.json": text}
+    for name, content in files.items():
+        _replace(folder / name, content)
+    if keep > 0:
+        history.keep(kept, report, text, keep)
+
+
+def _replace(path: Path, content: str) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(content)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
