@@ -144,7 +144,9 @@ probe:
       elements: dict
       returned: always
     listener:
-      description: Who listens on O(port). C(pid), C(name), C(cmdline), C(orchestrator); null if nobody does.
+      description:
+        - Who listens on O(port). C(pid), C(name), C(cmdline), C(owner), C(orchestrator); null if nobody does.
+          All but C(owner) are null where another user's process may not be looked into and several may be it.
       type: dict
       returned: always
     watchdogs:

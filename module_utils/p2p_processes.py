@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .p2p_files import owner_name
 from .p2p_run import run
@@ -16,7 +16,7 @@ PROGRAM = "p2p_orchestrator"
 _STATE, _PARENT, _STARTED = 0, 1, 19
 _CGROUP_FIELDS, _PS_FIELDS = 3, 5
 _NSPID_ALONE = 2  # the key and one id
-_LOCAL, _TCP_STATE, _INODE = 1, 3, 9
+_LOCAL, _TCP_STATE, _UID, _INODE = 1, 3, 7, 9
 # Units whose cgroup holds what people started by hand, or what cron started.
 _SHELLS = re.compile(r"^(sshd?|cron|crond|docker|containerd|user@\d+|dropbear|vast.*|runpod.*)\.service$")
 
@@ -178,33 +178,46 @@ def orchestrators(service: str, root: str, systemd: bool) -> List[Dict[str, Any]
     ]
 
 
-def listening_inodes(tables: Iterable[str], port: int) -> List[str]:
-    """Return the inodes of the sockets that listen on a port, from the texts of /proc/net/tcp and tcp6."""
-    inodes = []
+def listening_sockets(tables: Iterable[str], port: int) -> Dict[str, int]:
+    """Return the sockets that listen on a port, inode -> user id, from the texts of /proc/net/tcp, tcp6."""
+    sockets = {}
     for table in tables:
         for line in table.splitlines()[1:]:
             fields = line.split()
-            if (
-                len(fields) > _INODE
-                and fields[_TCP_STATE] == "0A"
-                and int(fields[_LOCAL].rpartition(":")[2], 16) == port
-            ):
-                inodes.append(fields[_INODE])
-    return inodes
+            if len(fields) <= _INODE or fields[_TCP_STATE] != "0A":
+                continue
+            if int(fields[_LOCAL].rpartition(":")[2], 16) == port:
+                sockets[fields[_INODE]] = int(fields[_UID])
+    return sockets
 
 
-def _holder(inodes: Sequence[str], first: Sequence[int]) -> Optional[int]:
-    wanted = {"socket:[%s]" % inode for inode in inodes}
-    pids = list(first) + [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+def _holder(sockets: Mapping[str, int], likely: Sequence[int]) -> Optional[int]:
+    """Find who holds one of some sockets, by descriptor, or by user where descriptors may not be seen."""
+    wanted = {"socket:[%s]" % inode for inode in sockets}
+    pids = list(likely) + [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+    hidden: List[int] = []
     for pid in pids:
         folder = "/proc/%d/fd" % pid
         try:
             for descriptor in os.listdir(folder):
                 if os.readlink(os.path.join(folder, descriptor)) in wanted:
                     return pid
+        except PermissionError:
+            hidden.append(pid)  # another user's, and this root may not trace
         except OSError:
-            continue  # gone meanwhile, or another user's
-    return None
+            continue  # gone meanwhile
+    suspects = [pid for pid in dict.fromkeys(hidden) if _uid(pid) in sockets.values()]
+    known = [pid for pid in suspects if pid in likely]
+    if known:
+        return known[0]
+    return suspects[0] if len(suspects) == 1 else None
+
+
+def _uid(pid: int) -> Optional[int]:
+    try:
+        return os.stat("/proc/%d" % pid).st_uid
+    except OSError:
+        return None
 
 
 def _describe_holder(pid: Optional[int]) -> Dict[str, Any]:
@@ -226,18 +239,23 @@ def listener(port: int, likely: Sequence[int] = ()) -> Optional[Dict[str, Any]]:
         likely: process ids to look at first.
 
     Returns:
-        `pid`, `name`, `cmdline` and `orchestrator`; pid is None if it may not be seen.
+        `pid`, `name`, `cmdline`, `owner` and `orchestrator`; pid is None if it may not be seen.
     """
     if sys.platform.startswith("linux"):
-        inodes = listening_inodes((_read("/proc/net/tcp"), _read("/proc/net/tcp6")), port)
-        return _describe_holder(_holder(inodes, likely)) if inodes else None
-    found = run(["lsof", "-nP", "-iTCP:%d" % port, "-sTCP:LISTEN", "-Fpc"], 5).out
-    pid, name = _lsof(found)
+        sockets = listening_sockets((_read("/proc/net/tcp"), _read("/proc/net/tcp6")), port)
+        if not sockets:
+            return None
+        found = _describe_holder(_holder(sockets, likely))
+        return dict(found, owner=owner_name(next(iter(sockets.values()))))
+    listed = run(["lsof", "-nP", "-iTCP:%d" % port, "-sTCP:LISTEN", "-Fpc"], 5).out
+    pid, name = _lsof(listed)
     if pid is None:
         return None
-    command = run(["ps", "-p", str(pid), "-o", "command="], 5).out.strip()
+    owner, _, command = run(["ps", "-p", str(pid), "-o", "user=,command="], 5).out.strip().partition(" ")
+    command = command.strip()
     return {
         "pid": pid,
+        "owner": owner,
         "name": name,
         "cmdline": command[:300],
         "orchestrator": is_orchestrator(command.split()),

@@ -10,6 +10,7 @@ file of it. What the probe itself took on the nodes is printed too. Exits non-ze
 from __future__ import annotations
 
 import argparse
+import configparser
 import json
 import os
 import shlex
@@ -41,10 +42,17 @@ def hosts(inventory: Path) -> dict[str, dict[str, Any]]:
     return {name: listed["_meta"]["hostvars"][name] for name in sorted(members)}
 
 
+def configured_ssh_args() -> str:
+    """Return the SSH options of the project's ansible.cfg."""
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read(PROJECT / "ansible.cfg")
+    return settings.get("ssh_connection", "ssh_args", fallback="")
+
+
 def ssh_words(variables: dict[str, Any], control: Path) -> list[str]:
     """Return the command that runs ``true`` on a node over a connection that is kept in `control`."""
     words = ["ssh", "-o", f"ControlPath={control}/%C", "-o", "ControlMaster=auto", "-o", "ControlPersist=60"]
-    words += shlex.split(str(variables.get("ansible_ssh_args", "")))
+    words += shlex.split(str(variables.get("ansible_ssh_args") or configured_ssh_args()))
     words += shlex.split(str(variables.get("ansible_ssh_common_args", "")))
     words += ["-o", "BatchMode=yes", "-p", str(variables.get("ansible_port", 22))]
     if variables.get("ansible_ssh_private_key_file"):

@@ -46,6 +46,10 @@ OWN_INDEX = """
 mkdir -p /root/.config/pip
 printf '[global]\\nindex-url = http://127.0.0.1:9/\\nextra-index-url =\\n' > /root/.config/pip/pip.conf
 """
+UNREADABLE_LISTENER = """
+systemd-run -q --unit irc-listener --uid irc --working-directory /tmp python3 -m http.server 9999
+for i in $(seq 50); do (exec 3<>/dev/tcp/127.0.0.1/9999) 2>/dev/null && break; sleep 0.1; done
+"""
 LEGACY_UNIT = """
 printf '[Service]\\nExecStart=/bin/sleep inf\\n[Install]\\nWantedBy=multi-user.target\\n' \\
   > /etc/systemd/system/ringrift-p2p.service
@@ -222,7 +226,10 @@ def test_a_process_that_may_not_be_looked_into(node: Node) -> None:
     unit = "[Service]\nUser=nobody\nEnvironment=P2P_CONFIG_DIGEST=@config_digest@\nExecStart=/bin/sleep inf\n"
     given: dict[str, Any] = {"name": "p2p-other", "unit": unit, "settle_seconds": 0.2}
     given["files"] = [{"path": path, "content": "1"}]
+    node.sh(UNREADABLE_LISTENER)
     try:
+        found = node.module("p2p_probe", port=9999)["probe"]["listener"]
+        assert (found["name"], found["owner"], found["orchestrator"]) == ("python3", "irc", False)
         assert node.module("p2p_service", **given)["changed"]
         assert not node.module("p2p_service", **given)["changed"]
         node.sh(f"chmod 0600 {path}")
@@ -235,6 +242,7 @@ def test_a_process_that_may_not_be_looked_into(node: Node) -> None:
         node.sh(f"touch {path}")
         assert node.module("p2p_service", **given)["restarted"]
     finally:
+        node.sh("systemctl stop irc-listener")
         node.module("p2p_service", **{**given, "state": "absent"})
 
 

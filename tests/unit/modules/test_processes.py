@@ -18,7 +18,7 @@ from module_utils.p2p_processes import (
     is_orchestrator,
     kind_of,
     listener,
-    listening_inodes,
+    listening_sockets,
     orchestrators,
     parse_ps,
     start_time,
@@ -152,4 +152,4 @@ def test_only_listening_sockets_count() -> None:
         "   0: 0100007F:{:04X} 00000000:0000 {} 00000000:00000000 00:00000000 00000000     0        0 {} 1\n"
     )
     table = head + row.format(8770, "0A", 11) + row.format(8770, "01", 12) + row.format(8771, "0A", 13)
-    assert listening_inodes([table], 8770) == ["11"]
+    assert listening_sockets([table], 8770) == {"11": 0}
