@@ -16,6 +16,12 @@ class Exit(IntEnum):
     DATA_DIR = 7
 
 
+def connection_error(error: BaseException) -> str:
+    """Return what went wrong with a connection, in few words: the cause that a library wrapped, if any."""
+    cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+    return str(cause) or type(cause).__name__
+
+
 class StartError(Exception):
     """A reason not to run, in one line, with its exit code.
 

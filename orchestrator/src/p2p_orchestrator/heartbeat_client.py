@@ -12,6 +12,7 @@ import aiohttp
 from p2p_orchestrator import log
 from p2p_orchestrator.beliefs import Answer, parse
 from p2p_orchestrator.clock import boottime
+from p2p_orchestrator.errors import connection_error
 from p2p_orchestrator.node import Node
 from p2p_orchestrator.tls import DenyList, server_name
 
@@ -87,11 +88,11 @@ class HeartbeatClient:
                 answer, conflict = await self._read(response, name, sent)
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
             node.heartbeats["failed"] += 1
-            self._note(name, url, str(error) or type(error).__name__)
+            self._note(name, url, connection_error(error))
             return
         node.heartbeats["answered"] += 1
         node.conflicting = conflict
-        node.believe(answer)
+        node.beliefs.take(answer)
         self._note(name, url, "")
 
     async def _read(self, response: aiohttp.ClientResponse, name: str, sent: float) -> tuple[Answer, bool]:

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from p2p_orchestrator import __version__
-from p2p_orchestrator.beliefs import Answer, Beliefs
+from p2p_orchestrator.beliefs import Beliefs
 from p2p_orchestrator.clock import boottime
 from p2p_orchestrator.config import Config
 from p2p_orchestrator.elector import Elector
@@ -52,7 +52,7 @@ class Node:
         but the state machine says that this node leads.
         """
         told = self.beliefs.leader(now)
-        term = max(self.beliefs.term(), 0)
+        term = self.beliefs.term()
         if self.elector is not None:
             lead = self.elector.leadership
             term = max(term, lead.term)
@@ -66,7 +66,7 @@ class Node:
         return told[0], told[1], told[2]
 
     def role(self, now: float) -> str:
-        """Return "leader", "voter's follower" and all others alike "follower"."""
+        """Return "leader" or "follower"."""
         return "leader" if self.leads(now) else "follower"
 
     def voters(self) -> tuple[str, ...]:
@@ -150,10 +150,6 @@ class Node:
             "conflict": self.members.conflict(node, now),
         }
         return self._slow[1][:-1] + b", " + json.dumps(fast).encode()[1:]
-
-    def believe(self, answer: Answer) -> None:
-        """Take in a voter's answer."""
-        self.beliefs.take(answer)
 
     def wall(self, age: float) -> float:
         """Return the Unix time of `age` seconds ago."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 
+from p2p_orchestrator.errors import connection_error
 from p2p_orchestrator.store import EPOCH, LEADER, TERM, Entry, StoreError, Swap, View
 
 REQUEST_SECONDS = 2.0
@@ -95,10 +96,11 @@ class EtcdStore:
             async with self._session.post(url, json=body, ssl=tls) as response:
                 reply = await response.json(content_type=None)
         except aiohttp.ClientConnectorError as error:
-            raise StoreError(f"etcd at {self._endpoint} cannot be reached: {error}", reached=False) from error
+            reason = f"etcd at {self._endpoint} cannot be reached: {connection_error(error)}"
+            raise StoreError(reason, reached=False) from error
         except (aiohttp.ClientError, asyncio.TimeoutError, json.JSONDecodeError, OSError) as error:
-            raise StoreError(f"etcd at {self._endpoint} did not answer: {error!r}") from error
+            raise StoreError(f"etcd at {self._endpoint} did not answer: {connection_error(error)}") from error
         if not isinstance(reply, dict) or "header" not in reply:
-            reason = reply.get("error") or reply.get("message") if isinstance(reply, dict) else reply
-            raise StoreError(f"etcd at {self._endpoint} answered {reason!r}")
+            refusal = reply.get("error") or reply.get("message") if isinstance(reply, dict) else reply
+            raise StoreError(f"etcd at {self._endpoint} answered {refusal!r}")
         return reply

@@ -106,7 +106,7 @@ class Simulation:
         self.tokens: list[tuple[int, int]] = []
         self.roster_token = (0, 0)
         self.highest_term = 0
-        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._queue: list[tuple[float, int, bool, Callable[[], None]]] = []
         self._order = 0
         self._requests = 0
         self._incarnations = 0
@@ -135,13 +135,18 @@ class Simulation:
 
     def _until(self, end: float) -> None:
         while self._queue and self._queue[0][0] <= end:
-            self.now, _, action = heapq.heappop(self._queue)
+            self.now, _, _, action = heapq.heappop(self._queue)
             action()
         self.now = end
 
-    def _at(self, time: float, action: Callable[[], None]) -> None:
+    def _at(self, time: float, action: Callable[[], None], *, request: bool = False) -> None:
+        """Do it then; `request` marks what is on its way to the store."""
         self._order += 1
-        heapq.heappush(self._queue, (max(time, self.now), self._order, action))
+        heapq.heappush(self._queue, (max(time, self.now), self._order, request, action))
+
+    def _drop_requests(self) -> None:
+        self._queue = [item for item in self._queue if not item[2]]
+        heapq.heapify(self._queue)
 
     def _start(self, name: str) -> None:
         self._incarnations += 1
@@ -188,7 +193,11 @@ class Simulation:
         number = process.waiting_for = self._requests
         for _ in range(2 if self.random.random() < self.weather.doubled and not self._quiet else 1):
             if self.random.random() < process.sends * (1.0 - self.weather.loss) or self._quiet:
-                self._at(self.now + self._delay(), lambda: self._arrive(process, number, request, sent))
+                self._at(
+                    self.now + self._delay(),
+                    lambda: self._arrive(process, number, request, sent),
+                    request=True,
+                )
         self._at(
             self.now + TIMEOUT / process.rate, lambda: self._answer(process, number, request, sent, Unknown())
         )
@@ -225,7 +234,7 @@ class Simulation:
     def _publish(self, process: Process) -> None:
         token = process.lead.token
         assert token is not None
-        self._at(self.now + self._delay(), lambda: self._arrive_roster(process, token))
+        self._at(self.now + self._delay(), lambda: self._arrive_roster(process, token), request=True)
 
     def _arrive_roster(self, process: Process, token: Token) -> None:
         swap = Swap(token.expectations(), put={ROSTER: b"x"})
@@ -289,7 +298,8 @@ class Simulation:
         return self.random.choice(running or self.processes)
 
     def _freeze(self) -> None:
-        self._victim().frozen_until = self.now + self.random.choice((0.5, 5.0, 9.0, 11.0, 13.0, 30.0))
+        seconds = self.random.choice((0.5, 5.0, 9.0, 11.0, 13.0, 30.0))
+        self._victim().frozen_until = min(self.now + seconds, FAULTS_END)
 
     def _crash(self, process: Process) -> None:
         if process.alive:
@@ -337,18 +347,16 @@ class Simulation:
         self.store = Store({LEADER: Entry(old, revision), TERM: Entry(b"1", 2)}, revision)
         self.store.swap(Swap({}, put={EPOCH: str(epoch).encode()}))
         # Requests to the members that are gone reach nobody.
-        self._queue = [item for item in self._queue if "arrive" not in item[2].__qualname__]
-        heapq.heapify(self._queue)
+        self._drop_requests()
 
     def _calm(self) -> None:
         """The faults end: the store is up, all processes run, and what was late is lost."""
         self._quiet = True
         self.store.up = True
-        self._queue = [item for item in self._queue if "_arrive" not in item[2].__qualname__]
-        heapq.heapify(self._queue)
+        self._drop_requests()
         for process in list(self.processes):
-            if not process.alive:
+            if process.lead.resigning or not process.alive:
+                process.alive = False
                 self._restart(process)
         for process in self.processes:
-            process.frozen_until = min(process.frozen_until, self.now)
             process.sends = process.hears = 1.0

@@ -49,7 +49,7 @@ def node(name: str, *, leader: str | None) -> Node:
         if voter != name:
             info = {**result.info(now), "reported_host": "192.0.2.9", "reported_port": 8770}
             result.members.hear(voter, "other", info, now)
-            result.believe(
+            result.beliefs.take(
                 parse(
                     {
                         "node_id": voter,
