@@ -31,6 +31,7 @@ SAMPLE_SECONDS = 5.0
 TICK_SECONDS = 0.5
 RESIGN_SECONDS = 1.2
 RELOAD_SECONDS = 2.0
+PUBLIC_CONNECTIONS = 256
 
 
 class Agent:
@@ -162,6 +163,7 @@ class Agent:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             self._watcher.look()
+            self._public.trim(PUBLIC_CONNECTIONS)
 
     async def _reload(self) -> None:
         """Take up certificates and a deny-list that changed."""
@@ -202,6 +204,7 @@ class Agent:
 def run(config: Config) -> None:
     """Run the program to its end. Raises StartError if it cannot."""
     spare_memory()
+    resources.allow_files()
 
     async def main() -> None:
         await Agent(config).run()

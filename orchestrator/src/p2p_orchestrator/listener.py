@@ -15,7 +15,7 @@ class Listener:
     """Serves one application; `start` again with another context drops all connections and takes new ones.
 
     Args:
-        app: Makes the application.
+        app: The application.
         host: Address to listen on.
         port: Port to listen on.
         setting: The setting's name, for the error.
@@ -62,6 +62,14 @@ class Listener:
             log.event("not_listening", "error", reason=str(error))
             return False
         return True
+
+    def trim(self, limit: int) -> None:
+        """Drop the oldest connections beyond `limit`: idle strangers must not use up the file descriptors."""
+        if self._runner is not None and self._runner.server is not None:
+            connections = self._runner.server.connections
+            for connection in connections[: max(0, len(connections) - limit)]:
+                if connection.transport is not None:
+                    connection.transport.abort()
 
     async def stop(self) -> None:
         """Stop listening and close all connections."""

@@ -1,6 +1,8 @@
 """This machine's figures, cheap enough to ask at any time: sampled in the background, never on a request."""
 
+import contextlib
 import os
+import resource
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -10,6 +12,13 @@ import psutil
 Figures = Mapping[str, float | int | str | bool]
 GIB = 1024**3
 NVIDIA = Path("/proc/driver/nvidia/gpus")
+
+
+def allow_files() -> None:
+    """Use all file descriptors that this process may have: a voter holds a connection to every node."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _gpu_name() -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 SOURCE = str(Path(__file__).resolve().parents[3] / "orchestrator" / "src")
@@ -166,3 +167,25 @@ def test_a_single_machine_leads_at_once_tells_systemd_and_ends_in_order(tmp_path
             pass
     systemd.close()
     assert terms == [1, 2]
+
+
+def test_idle_connections_do_not_pile_up(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [*PROGRAM, "--host", "127.0.0.1", "--port", str(port)]
+    with subprocess.Popen(words, env=environment(tmp_path), stderr=subprocess.DEVNULL) as process:
+        idle = []
+        try:
+            limit = time.monotonic() + 5
+            while get(port, "/live")[0] != 200 and time.monotonic() < limit:
+                time.sleep(0.05)
+            idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(300)]
+            while time.monotonic() < limit and len(psutil.Process(process.pid).net_connections()) > 260:
+                time.sleep(0.1)
+            assert len(psutil.Process(process.pid).net_connections()) <= 260
+            assert get(port, "/live")[0] == 200
+        finally:
+            for connection in idle:
+                connection.close()
+            process.kill()
