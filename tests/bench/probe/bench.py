@@ -14,6 +14,7 @@ import configparser
 import json
 import os
 import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -140,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         finally:
             for control in controls:
                 close(control)
-                control.rmdir()
+                shutil.rmtree(control, ignore_errors=True)  # a connection may still be closing
     print(f"{len(fleet)} nodes, {os.cpu_count()} cores, median of {options.runs} runs, seconds")
     print(f"{'':20}{'cold':>8}{'warm':>8}")
     for name, pairs in figures.items():

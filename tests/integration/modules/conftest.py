@@ -80,7 +80,7 @@ class Node:
         """Run a playbook of this folder, and return what it wrote to `answers`."""
         answers = self.folder / f"answers-{uuid.uuid4().hex[:8]}.json"
         given = self.folder / "variables.json"
-        given.write_text(json.dumps({**variables, "answers": str(answers)}))
+        given.write_text(json.dumps({"careful": False, **variables, "answers": str(answers)}))
         done = self._run("ansible-playbook", [str(HERE / "plays" / playbook), "-e", f"@{given}"])
         assert done.returncode == 0, done.stdout + done.stderr
         return json.loads(answers.read_text())
@@ -161,5 +161,5 @@ def deployed(node: Node, fleet: Fleet) -> dict[str, Any]:
         "printf '[Service]\\nExecStart=/bin/sleep inf\\n' > /lib/systemd/system/etcd.service;"
         "systemctl daemon-reload; systemctl start etcd"
     )
-    answers: dict[str, Any] = node.play("cycle.yml", **fleet.variables())
+    answers: dict[str, Any] = node.play("cycle.yml", careful=True, **fleet.variables())
     return answers
