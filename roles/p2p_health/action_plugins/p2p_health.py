@@ -51,8 +51,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
         """Run the step.
 
         Returns:
-            For `again` the fact `p2p_health_again`, a list of nodes. For `report` the `verdict`, and `failed` with a `msg`
-            if the verdict is as bad as `fail_on` or worse.
+            For `again` the fact `p2p_health_again`, a list of nodes. For `report` the `verdict`, and `failed`
+            with a `msg` if the verdict is as bad as `fail_on` or worse.
 
         Raises:
             AnsibleActionFail: No node was asked, or a file cannot be written.

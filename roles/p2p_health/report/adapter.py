@@ -96,7 +96,8 @@ def observe(answer: Answer) -> Observation:
     """Read one node's registered result.
 
     Args:
-        answer: The result of p2p_probe, or what Ansible registers when the node cannot be reached or the module fails.
+        answer: The result of p2p_probe, or what Ansible registers when the node cannot be reached or the
+            module fails.
 
     Returns:
         What is known of the node. A part that the probe does not give is empty or None, never guessed.

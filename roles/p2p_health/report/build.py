@@ -33,13 +33,13 @@ def report(answers: Mapping[str, Answer], fleet: Fleet) -> Report:
     """Turn what every node said into the report.
 
     Args:
-        answers: For each node of `fleet.hosts` what Ansible registered for its probe; a node without an answer is
-            unreachable.
+        answers: For each node of `fleet.hosts` what Ansible registered for its probe; a node without an
+            answer is unreachable.
         fleet: The fleet file and the run.
 
     Returns:
-        The report, in the shape of docs/health.schema.json, without what changed since the last one. The worst nodes come
-        first, equal ones by name.
+        The report, in the shape of docs/health.schema.json, without what changed since the last one. The
+        worst nodes come first, equal ones by name.
     """
     seen = {name: observe(answers.get(name, {"unreachable": True})) for name in fleet.hosts}
     led, counted = leadership(seen), voters(seen, fleet)
@@ -59,14 +59,16 @@ def report(answers: Mapping[str, Answer], fleet: Fleet) -> Report:
     return Report(
         schema=SCHEMA,
         generated_at=datetime.fromtimestamp(fleet.asked, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        cluster=_cluster(nodes, troubles, broken, fleet, led, counted),
+        cluster=_cluster(
+            nodes=nodes, troubles=troubles, broken=broken, fleet=fleet, led=led, counted=counted
+        ),
         nodes=nodes,
         changes=None,
     )
 
 
 def counts_as_broken(node: Node, fleet: Fleet) -> bool:
-    """Tell whether a node takes from the cluster's health; the operator's own machines need not be deployed to."""
+    """Tell whether a node takes from the cluster's health; the operator's own machines may be left out."""
     if node["state"] == "ok":
         return False
     return not (node["state"] == "not_deployed" and node["provider"] == "local" and not fleet.local_wanted)
@@ -76,8 +78,9 @@ def election_under_way(answers: Mapping[str, Answer], fleet: Fleet) -> list[str]
     """Return the nodes to ask a second time, because their first answers show a cluster between two leaders.
 
     Returns:
-        The nodes that ran an orchestrator, if they name no one leader and the voters could have one; nodes that have just
-        started and not yet heard, or that name another leader than the rest, otherwise. A dead node is not asked again.
+        The nodes that ran an orchestrator, if they name no one leader and the voters could have one; nodes
+        that have just started and not yet heard, or that name another leader than the rest, otherwise. A dead
+        node is not asked again.
     """
     seen = {name: observe(answers.get(name, {"unreachable": True})) for name in fleet.hosts}
     answered, led = statuses(seen), leadership(seen)
@@ -109,6 +112,7 @@ def _node(host: Host, seen: Observation, found: list[Finding]) -> Node:
 
 
 def _cluster(
+    *,
     nodes: list[Node],
     troubles: list[Problem],
     broken: list[Node],
@@ -129,7 +133,15 @@ def _cluster(
     return Cluster(
         name=fleet.cluster,
         verdict=verdict,
-        summary=_summary(verdict, troubles, broken, fleet, led, counted, running),
+        summary=_summary(
+            verdict=verdict,
+            troubles=troubles,
+            broken=broken,
+            fleet=fleet,
+            led=led,
+            counted=counted,
+            running=running,
+        ),
         leader_id=led.leader,
         leaders_reported=list(led.named),
         term=led.term,
@@ -152,6 +164,7 @@ def _cluster(
 
 
 def _summary(
+    *,
     verdict: str,
     troubles: list[Problem],
     broken: list[Node],

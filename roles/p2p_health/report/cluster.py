@@ -31,9 +31,9 @@ def statuses(seen: Observations) -> dict[str, Status]:
 def leadership(seen: Observations) -> Leadership:
     """Work out who leads.
 
-    A single node that says it leads does, if the others that name anyone mostly name it too. If the named one was not
-    asked, or could not be reached, a majority of those that answered must name it. One that answered and denies does
-    not lead, whoever names it.
+    A single node that says it leads does, if the others that name anyone mostly name it too. If the named one
+    was not asked, or could not be reached, a majority of those that answered must name it. One that answered
+    and denies does not lead, whoever names it.
     """
     answered = statuses(seen)
     claims = sorted(name for name, status in answered.items() if status.role == "leader")
@@ -55,9 +55,9 @@ def leadership(seen: Observations) -> Leadership:
 def voters(seen: Observations, fleet: Fleet) -> Voters:
     """Count the voters that live.
 
-    A voter lives if it answers and is not alone, or if most of those that could hear it say that they do: one that SSH
-    cannot reach may well hold up the quorum. The quorum also needs etcd's own, which every member that names an etcd
-    leader has felt within the last seconds.
+    A voter lives if it answers and is not alone, or if most of those that could hear it say that they do: one
+    that SSH cannot reach may well hold up the quorum. The quorum also needs etcd's own, which every member
+    that names an etcd leader has felt within the last seconds.
     """
     configured = list(fleet.voters)
     quorum = len(configured) // 2 + 1
@@ -65,7 +65,8 @@ def voters(seen: Observations, fleet: Fleet) -> Voters:
     stores = [one.etcd for name, one in seen.items() if one.etcd is not None and name in configured]
     answering = [etcd for etcd in stores if etcd.error is None]
     store_ok = not stores or any(etcd.leader for etcd in answering)
-    # All asked members are silent: if others vote unseen, the leader that the nodes name has its lease from them.
+    # All asked members are silent: if others vote unseen, the leader that the nodes name has its lease from
+    # them.
     if stores and not answering:
         store_ok = len(configured) - len(stores) >= quorum and leadership(seen).leader is not None
     ok = bool(configured) and len(alive) >= quorum and store_ok
@@ -117,8 +118,8 @@ def _critical(seen: Observations, fleet: Fleet, led: Leadership, counted: Voters
             why = "the voters' orchestrators answer, their etcd members know no leader"
         else:
             why = (
-                f"{len(counted['alive'])} of {len(counted['configured'])} voters live, a quorum is {counted['quorum']};"
-                f" not alive: {', '.join(dead)}"
+                f"{len(counted['alive'])} of {len(counted['configured'])} voters live,"
+                f" a quorum is {counted['quorum']}; not alive: {', '.join(dead)}"
             )
         remedy = f"{fleet.deploy} --limit {','.join(dead)}" if dead else None
         yield _problem("no_quorum", "critical", why, remedy)
@@ -164,7 +165,7 @@ def _voting(seen: Observations, fleet: Fleet, led: Leadership, counted: Voters) 
         )
     if counted["configured"] and len(counted["configured"]) % 2 == 0:
         count = len(counted["configured"])
-        why = f"{count} voters tolerate no more failures than {count - 1}: add one or remove one in {fleet.file}"
+        why = f"{count} voters tolerate no more failures than {count - 1}: add or remove one in {fleet.file}"
         yield _problem("even_voters", "degraded", why, fleet.voters_play)
 
 
@@ -205,7 +206,8 @@ def _stores(seen: Observations, fleet: Fleet) -> Iterator[Problem]:
         for alarm in etcd.alarms:
             remedy = None
             if name in fleet.hosts:
-                remedy = f"{fleet.hosts[name].ssh} 'sudo journalctl -u {fleet.etcd_service} -n 50 --no-pager; df -h'"
+                log = f"sudo journalctl -u {fleet.etcd_service} -n 50 --no-pager"
+                remedy = f"{fleet.hosts[name].ssh} '{log}; df -h'"
             yield _problem("store_alarm", "degraded", f"etcd on {name} raised the alarm {alarm}", remedy)
 
 

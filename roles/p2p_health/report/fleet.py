@@ -25,8 +25,9 @@ def gather(
     Args:
         hostvars: Ansible's; a host that the run asked has `p2p_health_node` registered.
         groups: Ansible's.
-        settings: `started` and `asked` (seconds since the epoch), and what else of Fleet's fields differs from the
-            defaults; `ssh_args` are the words given to every ssh, `here` the folder that paths are relative to.
+        settings: `started` and `asked` (seconds since the epoch), and what else of Fleet's fields differs
+            from the defaults; `ssh_args` are the words given to every ssh, `here` the folder that paths are
+            relative to.
 
     Returns:
         The answers by node, and the fleet.
@@ -87,7 +88,7 @@ def _host(name: str, known: Mapping[str, Any], ssh_args: str, here: Path) -> Hos
         address=str(known.get("p2p_host") or address),
         port=int(known.get("p2p_port") or 8770),
         traits=_traits(known, entry),
-        ssh=_ssh(known, words, address, port, hosts_file, here),
+        ssh=_ssh(known=known, words=words, address=address, port=port, hosts_file=hosts_file, here=here),
         forget_key=_forget(address, port, _relative(hosts_file or KNOWN_HOSTS, here)),
     )
 
@@ -111,7 +112,7 @@ def _option(words: str, name: str) -> str | None:
 
 
 def _ssh(
-    known: Mapping[str, Any], words: str, address: str, port: int, hosts_file: str | None, here: Path
+    *, known: Mapping[str, Any], words: str, address: str, port: int, hosts_file: str | None, here: Path
 ) -> str:
     """Return the start of the command that logs in to the node, as Ansible does; remote words follow it."""
     if known.get("ansible_connection") == "local":

@@ -12,18 +12,24 @@ PATTERN = "health-*.json"
 
 
 def latest(folder: Path, *, partial: bool) -> dict[str, Any] | None:
-    """Return the newest kept report of the whole fleet, or for a partial run the newest of all; None if there is none.
+    """Return the newest kept report: of the whole fleet, or for a partial run of any part.
 
-    A file that is no report is passed over.
+    None if there is none; a file that is no report is passed over.
     """
     for path in sorted(folder.glob(PATTERN), reverse=True):
-        try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if partial or not found["cluster"]["scope"]["partial"]:
-                return found
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
+        found = _read(path)
+        if found is not None and (partial or not found["cluster"]["scope"]["partial"]):
+            return found
     return None
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        compare(found, {**found})  # type: ignore[typeddict-item]  # whatever lacks a part fails here
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found
 
 
 def compare(before: dict[str, Any], now: Report) -> Changes:

@@ -1,4 +1,4 @@
-"""The shapes that the parts of the report hand to each other; docs/health.schema.json is the published form."""
+"""The shapes that the parts of the report hand to each other; docs/health.schema.json publishes them."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ class Host:
 class Fleet:
     """What the report needs of the fleet file and of the run.
 
-    `hosts` are the nodes that the run asked, `total` how many it would ask without `--limit`. `left_out` counts the
-    hosts that are not deployed to, by why. `started` and `asked` are the controller's clock, in seconds since the epoch,
-    before the first and after the last answer. `service` and `etcd_service` are names of units, `deploy` and `voters_play`
-    commands.
+    `hosts` are the nodes that the run asked, `total` how many it would ask without `--limit`. `left_out`
+    counts the hosts that are not deployed to, by why. `started` and `asked` are the controller's clock, in
+    seconds since the epoch, before the first and after the last answer. `service` and `etcd_service` are
+    names of units, `deploy` and `voters_play` commands.
     """
 
     hosts: Mapping[str, Host]

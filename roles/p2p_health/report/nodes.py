@@ -13,7 +13,8 @@ from .unreached import unreached
 # A service that keeps failing is back for less than this; an older process has survived its restarts.
 SETTLED_SECONDS = 300.0
 LOOPING_RESTARTS = 3
-# The bundled program is ready in a few seconds; the original takes about 20 s to answer and up to 60 s to elect.
+# The bundled program is ready in a few seconds; the original takes about 20 s to answer and up to 60 s to
+# elect.
 YOUNG_SECONDS = 60.0
 MIN_INODES = 1000
 _NO_MODULE = re.compile(r"(?:ModuleNotFoundError|ImportError): .*?(?:No module named )?'?([\w.]+)'?\s*$")
@@ -116,7 +117,8 @@ def _service(seen: Observation, host: Host, fleet: Fleet) -> Iterator[Finding]:
         yield Finding(
             "missing_dependencies", f"missing in its environment: {', '.join(missing)}", _deploy(host, fleet)
         )
-    if seen.running or foreign:
+    taken = seen.listener is not None and not seen.listener.get("orchestrator")
+    if seen.running or foreign or taken:
         return
     yield from _not_running(seen, unit, host, fleet)
 
@@ -141,7 +143,7 @@ def _not_running(seen: Observation, unit: Unit | None, host: Host, fleet: Fleet)
 
 
 def _silent(seen: Observation, host: Host, fleet: Fleet) -> Finding:
-    """Return the finding about a process that runs and does not answer, or about no process where none is managed."""
+    """Return the finding about a process that runs and does not answer, or about none at all."""
     why = seen.http_error or "no answer"
     age = seen.process_age
     if age is None:

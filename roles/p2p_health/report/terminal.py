@@ -11,6 +11,7 @@ BAR = 20
 COLOURS = {"healthy": "green", "degraded": "yellow", "critical": "red"}
 _PASSING = ("ok", "starting")
 _TITLES = ("NODE", "PROVIDER", "ROLE", "LEADER", "PEERS", "STATE")
+_NUMBER = 4  # the column of the peers
 _LIMITS = (26, 9, 6, 26, 5, 20)
 
 # Puts a text in a colour, by its name; a terminal without colours gives the text back.
@@ -32,8 +33,9 @@ def table(report: Report, paint: Paint = lambda text, _: text) -> list[str]:
         line = _row(cells, widths)
         at = len(line) - widths[-1]
         lines.append(line[:at] + paint(line[at:].rstrip(), _colour(node["state"])))
-        for finding in ({"evidence": node["evidence"], "remedy": node["remedy"]}, *node["also"]):
-            lines += _detail(str(finding["evidence"]), finding["remedy"], paint)  # type: ignore[arg-type]  # TypedDicts of str
+        lines += _detail(node["evidence"], node["remedy"], paint)
+        for item in node["also"]:
+            lines += _detail(f"also {item['state']}: {item['evidence']}", item["remedy"], paint)
     lines += ["", *_providers(report, paint)]
     for problem in cluster["problems"]:
         colour = COLOURS[problem["severity"]]
@@ -93,9 +95,9 @@ def _row(cells: tuple[str, ...], widths: list[int]) -> str:
         for text, width in zip(cells, widths, strict=True)
     ]
     padded = [
-        text.rjust(width) if at == 4 else text.ljust(width)
+        text.rjust(width) if at == _NUMBER else text.ljust(width)
         for at, (text, width) in enumerate(zip(cut, widths, strict=True))
-    ]  # noqa: PLR2004, E501  # peers are a number
+    ]  # peers are a number
     return "  ".join(padded)
 
 

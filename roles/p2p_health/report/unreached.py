@@ -24,7 +24,7 @@ _PYTHON = re.compile(
 _SLOW = re.compile(r"timed out after \d+ second", re.IGNORECASE)
 # What is said around the reason: of SSH's banner, of warnings and of our own wrappers.
 _NOISE = re.compile(
-    r"^(task failed:|warning:|debug\d|\*\*|@@@|traceback|failed to connect to the host via ssh:?$"
+    r"^(task failed:|warning:|debug\d|\*\*|@|traceback|failed to connect to the host via ssh:?$"
     r"|shared connection)",
     re.IGNORECASE,
 )

@@ -8,7 +8,10 @@ import tempfile
 from pathlib import Path
 
 from . import history
+from .html import html
+from .markdown import markdown
 from .model import Fleet, Report
+from .prometheus import prometheus
 
 
 def write(report: Report, fleet: Fleet, folder: Path, keep: int) -> None:
@@ -28,7 +31,12 @@ def write(report: Report, fleet: Fleet, folder: Path, keep: int) -> None:
     before = history.latest(kept, partial=report["cluster"]["scope"]["partial"])
     report["changes"] = history.compare(before, report) if before else None
     text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-    files = {"health.json": text}
+    files = {
+        "health.json": text,
+        "health.md": markdown(report, fleet),
+        "health.html": html(report),
+        "health.prom": prometheus(report),
+    }
     for name, content in files.items():
         _replace(folder / name, content)
     if keep > 0:
