@@ -16,6 +16,7 @@ class Plan(TypedDict):
     `voters_one_by_one` restart something (the leader last), `others` do not vote. `unreachable` and
     `refused` say why a node is left out. `bootstrap` are voters that may form a new store, `joining`
     voters of a living store that never started; `token` names a store that is formed now.
+    `quorum_expected` says whether a majority counts once the voters of `voters_at_once` do.
     `drift` says what differs on a node, `stops` which running services its mending stops.
     """
 
@@ -28,6 +29,7 @@ class Plan(TypedDict):
     unreachable: dict[str, str]
     refused: dict[str, str]
     token: str
+    quorum_expected: bool
     drift: dict[str, list[str]]
     stops: dict[str, list[str]]
 
@@ -63,6 +65,7 @@ def plan(
         unreachable={},
         refused={},
         token=f"{int(now)}",
+        quorum_expected=False,
         drift={},
         stops={},
     )
@@ -77,6 +80,8 @@ def plan(
             result["stops"][name] = _stopped(answer["probe"])
             _sort(name, voters, result)
     _settle_empty_stores(voters, quorum, voter_answers, result)
+    counting = {*quorum["counting"], *result["voters_at_once"]}
+    result["quorum_expected"] = len(counting) * 2 > len(voters)
     leading = {quorum["leader"], *_leaders(voter_answers.values())}
     result["voters_one_by_one"].sort(key=lambda voter: voter in leading)
     return result

@@ -173,13 +173,17 @@ def _spare(quorum: Quorum, stopping: str, what: str, *, accept_outage: bool) -> 
 def is_back(answer: Mapping[str, Any], *, store: bool) -> bool:
     """Tell whether a voter counts again after a restart.
 
+    It answers, knows a leader and has listened to the nodes for a whole window: were the next voter stopped
+    before that, nobody would know any more who is alive.
+
     Args:
         answer: The registered result of its probe.
         store: Whether it holds an etcd member, too.
     """
     probe = answer.get("probe") or {}
     status = probe.get("http", {}).get("status", {})
-    ready = status.get("status") == HTTPStatus.OK and bool(status["body"].get("leader_id"))
+    body = status.get("body") or {}
+    ready = bool(body.get("leader_id")) and body.get("listened", True)
     member = _etcd(answer)
     return ready and (not store or (member is not None and _why_not_counting(member, 0) is None))
 

@@ -47,6 +47,13 @@ def test_a_new_store_is_formed_without_a_dead_minority() -> None:
     assert list(result["unreachable"]) == ["d", "e"]
 
 
+def test_a_quorum_is_expected_of_a_majority_alone(healthy: Healthy) -> None:
+    assert make(healthy())["quorum_expected"]
+    assert make({**{name: blank() for name in "abc"}, "d": dead(), "e": dead()})["quorum_expected"]
+    lost = {name: voter(name, leader=None) for name in "ab"}
+    assert not make({**lost, "c": dead(), "d": dead(), "e": dead()})["quorum_expected"]
+
+
 def test_a_minority_forms_no_store() -> None:
     result = make({"a": blank(), "b": blank()}, outside={name: blank() for name in "cde"})
     assert result["bootstrap"] == []
@@ -104,6 +111,7 @@ def test_other_nodes_and_unreachable_ones(healthy: Healthy) -> None:
 def test_a_single_voter_needs_no_store() -> None:
     answers = {"a": blank()}
     result = plan(answers, ["a"], store_quorum({}), voter_answers=answers, now=0)
+    assert result["quorum_expected"]
     assert result["voters_at_once"] == ["a"]
     assert result["bootstrap"] == []
 

@@ -126,3 +126,6 @@ def test_a_voter_is_back_when_both_its_services_take_part() -> None:
     assert not is_back(voter("a", learner=True), store=True)
     assert is_back(voter("a", member_id=None), store=False)
     assert not is_back(dead(), store=False)
+    deaf = voter("a")
+    deaf["probe"]["http"]["status"]["body"]["listened"] = False
+    assert not is_back(deaf, store=True)
