@@ -66,6 +66,12 @@ options:
     description: Whether to make the release current once it is complete.
     type: bool
     default: true
+  built:
+    description:
+      - Whether an earlier task of the same run, with O(activate=false), builds the release.
+      - It counts in a preview only, which then foretells what is left to do.
+    type: bool
+    default: false
   timeout:
     description: Seconds that pip may take.
     type: int
@@ -138,6 +144,7 @@ def main() -> None:
             "keep": {"type": "int", "default": 3},
             "min_free_mb": {"type": "int", "default": 300},
             "activate": {"type": "bool", "default": True},
+            "built": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 600},
         },
         required_if=[("state", "present", ("name",))],

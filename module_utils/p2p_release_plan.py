@@ -21,8 +21,8 @@ from .p2p_releases import (
     link_target,
     name_of,
     read_manifest,
-    release_drift,
     releases_folder,
+    soundest,
     wanted_packages,
 )
 
@@ -41,7 +41,7 @@ class Plan(NamedTuple):
     `target` is the folder that holds the release afterwards, `build` whether it is built there, `rewrite`
     which of a finished release's files are put back in place, `activate` whether `current` will point to it,
     `remove` the folders that go, `drift` why all of it, `packages` what the environment holds afterwards;
-    `current` and `previous` are the folders that the links point to afterwards.
+    `current` and `previous` are the folders that the links point to afterwards, `before` all folders now.
     """
 
     target: str
@@ -53,6 +53,7 @@ class Plan(NamedTuple):
     packages: Dict[str, str]
     current: Optional[str]
     previous: Optional[str]
+    before: List[str]
 
     @property
     def changes(self) -> bool:
@@ -128,16 +129,42 @@ class Request:
         """
         if self.state == "active":
             return self._plan_active()
-        found = find(self.root, self.name)
-        drift = release_drift(found, self.wanted) if found else [Drift("release", self.name, "not there")]
+        activate = bool(self.params["activate"])
+        plan = self._plan_present(activate and not self._foretold())
+        return self._activate_built(plan) if activate and self._foretold() else plan
+
+    def _foretold(self) -> bool:
+        return bool(self.check_mode and self.params.get("built"))
+
+    def _activate_built(self, built: Plan) -> Plan:
+        """Return what is left to do once `built`, a plan that activates nothing, has been carried out."""
+        before = sorted({path for path in built.before if path not in built.remove} | {built.target})
+        plan = self._links(built.target, True)._replace(packages=built.packages, before=before)
+        kept = [path for path in dict.fromkeys((plan.current, plan.previous)) if path]
+        others = [built.target, *complete(self.root)]
+        kept += [path for path in others if path in before and path not in kept][: self._keep() - len(kept)]
+        return plan._replace(remove=[path for path in before if path not in kept + self._damaged_running()])
+
+    def _keep(self) -> int:
+        return max(1, int(self.params["keep"]))
+
+    def _damaged_running(self) -> List[str]:
+        """What runs now stays until the next run, even without its manifest."""
+        running = link_target(self.root, "current")
+        if running and (read_manifest(running) is None or name_of(running) == self.name):
+            return [running]
+        return []
+
+    def _plan_present(self, activate: bool) -> Plan:
+        found, drift = soundest(self.root, self.wanted)
         if found is None or any(item.part != "file" for item in drift):
-            return self._plan_build(found, drift)
+            return self._plan_build(found, drift, activate)
         changed = {item.name for item in drift}
         rewrite = [item for item in self.wanted["files"] if os.path.join(found, item["path"]) in changed]
-        plan = self._links(found, bool(self.params["activate"]))._replace(rewrite=rewrite, drift=drift)
+        plan = self._links(found, activate)._replace(rewrite=rewrite, drift=drift)
         return self._prune(plan, [])
 
-    def _plan_build(self, found: Optional[str], drift: List[Drift]) -> Plan:
+    def _plan_build(self, found: Optional[str], drift: List[Drift], activate: bool) -> Plan:
         held = [link_target(self.root, link) for link in ("current", "previous")]
         plain = os.path.join(releases_folder(self.root), self.name)
         # What an interrupted run left is built over; what runs or ran never is.
@@ -146,7 +173,7 @@ class Request:
         packages: Dict[str, str] = {}
         if self.wanted["requirements"] or self.wanted["wheel"]:
             packages = wanted_packages(self.wanted, self.interpreter().markers)
-        plan = self._links(target, bool(self.params["activate"]))
+        plan = self._links(target, activate)
         plan = plan._replace(build=True, drift=drift, packages=packages)
         return self._prune(plan, [found] if found and found not in held else [])
 
@@ -174,18 +201,15 @@ class Request:
             previous = None if previous == target else previous
         packages = dict((read_manifest(target) or {}).get("packages") or {})
         after = target if activate else current
-        return Plan(target, False, [], activate and current != target, [], [], packages, after, previous)
+        swap = activate and current != target
+        return Plan(target, False, [], swap, [], [], packages, after, previous, all_folders(self.root))
 
     def _prune(self, plan: Plan, dead: List[str]) -> Plan:
-        keep = max(1, int(self.params["keep"]))
-        running = link_target(self.root, "current")
         kept = [path for path in dict.fromkeys((plan.current, plan.previous, plan.target)) if path]
         for path in complete(self.root):
-            if path not in kept and path not in dead and len(kept) < keep:
+            if path not in kept and path not in dead and len(kept) < self._keep():
                 kept.append(path)
-        # What runs now stays until the next run, even without its manifest.
-        if running and (read_manifest(running) is None or name_of(running) == self.name):
-            kept.append(running)
+        kept += self._damaged_running()
         return plan._replace(remove=[path for path in all_folders(self.root) if path not in kept])
 
 

@@ -7,7 +7,7 @@ from typing import Dict, List, Mapping, Optional
 
 from .p2p_files import file_diff
 from .p2p_release_plan import Plan, Request
-from .p2p_releases import all_folders, find, link_target, name_of, read_manifest
+from .p2p_releases import find, link_target, name_of, read_manifest
 from .p2p_venv import installed
 
 _MOST_PACKAGES = 4
@@ -67,7 +67,9 @@ def diffs(request: Request, plan: Plan) -> List[Dict[str, str]]:
         for name, version in sorted(_versions(shown).items())
     ]
     after = ["%s==%s" % item for item in sorted(plan.packages.items())]
-    folders = all_folders(root)
+    folders = plan.before
+    if plan.target in folders and not os.path.isdir(plan.target):
+        before = after  # in a preview of what follows a build
     left = {path for path in folders if path not in plan.remove}
     if plan.build:
         left.add(plan.target)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from .p2p_files import file_reasons
 from .p2p_requirements import normal_name, packages_for
@@ -95,13 +95,32 @@ def complete(root: str) -> List[str]:
 
 def find(root: str, name: str) -> Optional[str]:
     """Return the folder of the finished release of a name, the current one before the newest."""
+    return next(iter(finished(root, name)), None)
+
+
+def finished(root: str, name: str) -> List[str]:
+    """Return the folders of all finished builds of a release, the current one first, then the newest."""
     current = link_target(root, "current")
-    folders = [*([current] if current else []), *complete(root)]
-    for path in folders:
-        manifest = read_manifest(path)
-        if manifest and manifest["name"] == name:
-            return path
-    return None
+    folders = dict.fromkeys([*([current] if current else []), *complete(root)])
+    return [path for path in folders if name_of(path) == name]
+
+
+def soundest(root: str, wanted: Mapping[str, Any]) -> Tuple[Optional[str], List[Drift]]:
+    """Return the build of a wanted release that is nearest to it, with its drift.
+
+    That is the first that differs in its own files at most, which are put back in place; one that was built
+    to take over from a damaged one may not be current yet. If there is none, it is the first at all.
+
+    Raises:
+        MarkerError: if the wanted lock is not understood.
+    """
+    first: Optional[Tuple[str, List[Drift]]] = None
+    for path in finished(root, wanted["name"]):
+        drift = release_drift(path, wanted)
+        if all(item.part == "file" for item in drift):
+            return path, drift
+        first = first or (path, drift)
+    return first or (None, [Drift("release", wanted["name"], "not there")])
 
 
 def free_folder(root: str, name: str) -> str:
@@ -198,13 +217,11 @@ def file_drift(path: str, wanted: Mapping[str, Any]) -> List[Drift]:
 def root_drift(wanted: Mapping[str, Any]) -> List[Drift]:
     """Return how a node's releases differ from what is wanted, `current` included; empty if they do not."""
     root, name = wanted["root"], wanted["name"]
-    path = find(root, name)
+    path, drift = soundest(root, wanted)
     if path is None:
-        return [Drift("release", name, "not there")]
-    drift = release_drift(path, wanted)
+        return drift
     current = link_target(root, "current")
     if current != path:
-        manifest = read_manifest(current) if current else None
-        running = manifest["name"] if manifest else "nothing"
+        running = os.path.basename(current) if current and read_manifest(current) else "nothing"
         drift.insert(0, Drift("release", name, "not current: %s is" % running))
     return drift

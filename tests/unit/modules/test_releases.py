@@ -283,3 +283,33 @@ def test_two_runs_at_once_do_not_mix(root: Root) -> None:
     assert [run.exitcode for run in runs] == [0, 0, 0, 0]
     assert root.names() == ["a", "b"]
     assert (root.path / "current" / "a").read_text() == root.current()
+
+
+def test_a_build_that_waits_to_take_over_is_not_built_again(root: Root) -> None:
+    files = [{"path": "etc/a.conf", "content": "x\n", "mode": "0640"}]
+    root.release("a")
+    manifest = root.path / "releases" / "a" / "manifest.json"
+    damaged = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**damaged, "lock_sha256": "0"}))
+    assert root.run(name="a", files=files, activate=False)["path"].endswith("/a~2")
+    assert not root.run(name="a", files=files, activate=False)["changed"]
+    assert root.current() == "a"
+    wanted = Request({**DEFAULTS, "root": str(root.path), "name": "a", "files": files}, True).wanted
+    assert [(item.part, item.why) for item in root_drift(wanted)] == [("release", "not current: a is")]
+    assert root.both(name="a", files=files)["actions"] == ["activate release a"]
+    assert root.names() == ["a", "a~2"]
+    assert root.current() == "a~2"
+    assert root_drift(wanted) == []
+
+
+@pytest.mark.parametrize("keep", [2, 3])
+@pytest.mark.parametrize("releases", ["", "a", "ab", "abc", "aa", "aba"])
+def test_a_build_and_a_later_activation_are_foretold_together(root: Root, releases: str, keep: int) -> None:
+    for name in releases:
+        root.release(name)
+    given: dict[str, Any] = {"name": "z", "files": [{"path": "a", "content": "z\n"}], "keep": keep}
+    build, swap = {**given, "activate": False}, {**given, "built": True}
+    foretold = root.run(check=True, **build), root.run(check=True, **swap)
+    assert (root.run(**build), root.run(**swap)) == foretold
+    assert not root.run(**swap)["changed"]
+    assert not root.run(check=True, **swap)["changed"]
