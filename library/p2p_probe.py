@@ -184,7 +184,7 @@ probe:
     drift:
       description:
         - How the node differs from O(wanted), each with C(part) (V(release), V(package), V(venv), V(file),
-          V(directory), V(unit), V(reload), V(masked), V(enabled), V(state), V(restart), V(manager),
+          V(live), V(directory), V(unit), V(reload), V(masked), V(enabled), V(state), V(restart), V(manager),
           V(probe)), C(name), C(why), and C(restarts), the services that mending it stops or restarts. Empty
           if it does not differ.
       type: list
