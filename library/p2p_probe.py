@@ -181,6 +181,13 @@ probe:
           C(client_urls).
       type: dict
       returned: always
+    certificates:
+      description:
+        - When the certificates (C(.crt), C(.pem)) among the files of C(wanted.services) end, each with
+          C(path) and C(not_after) (seconds since the epoch). One that cannot be read is left out.
+      type: list
+      elements: dict
+      returned: always
     drift:
       description:
         - How the node differs from O(wanted), each with C(part) (V(release), V(package), V(venv), V(file),

@@ -26,6 +26,7 @@ from .p2p_run import run
 from .p2p_services import DIGEST_VARIABLE
 from .p2p_systemd import Systemd, UnitState, process_environment, process_folder
 from .p2p_venv import site_packages
+from .p2p_x509 import not_after
 
 SCHEMA = 1
 # On top of a check's own bound: the moment that a check which just made it needs to hand over its answer.
@@ -125,6 +126,27 @@ def imports_missing(venv: str, names: List[str], timeout: float) -> Optional[Lis
     return [name for name in names if name.split(".")[0] not in there]
 
 
+def certificates(wanted: Mapping[str, Any]) -> List[Dict[str, Any]]:
+    """Return when a node's certificates end, each `path` and `not_after`, as far as they can be read."""
+    found = []
+    for path in sorted(
+        {item["path"] for service in wanted.get("services") or [] for item in service["files"]}
+    ):
+        if path.endswith((".crt", ".pem")):
+            ends = _ends(path)
+            if ends is not None:
+                found.append({"path": path, "not_after": ends})
+    return found
+
+
+def _ends(path: str) -> Optional[float]:
+    try:
+        with open(path, encoding="ascii") as handle:
+            return not_after(handle.read())
+    except (OSError, ValueError):
+        return None
+
+
 def probe(params: Mapping[str, Any]) -> Dict[str, Any]:
     """Look at all of a node.
 
@@ -158,6 +180,7 @@ def probe(params: Mapping[str, Any]) -> Dict[str, Any]:
         data_dir = etcd.get("data_dir") or "/var/lib/%s" % (params.get("etcd_service") or "etcd")
         parts["etcd"] = lambda: ask_etcd(etcd, data_dir, timeout)
     if wanted:
+        parts["certificates"] = lambda: certificates(wanted)
         parts["drift"] = lambda: node_drift(wanted, root, timeout)
     # Each question inside a look is bounded by `timeout` as well; some looks ask twice.
     answers, errors = look(parts, 2 * timeout + GRACE)
@@ -181,6 +204,7 @@ def probe(params: Mapping[str, Any]) -> Dict[str, Any]:
         "http": answers.get("http"),
         "etcd": answers.get("etcd")
         or ({"error": errors["etcd"], "has_data": None} if "etcd" in errors else None),
+        "certificates": answers.get("certificates") or [],
         "drift": _drift(answers, errors),
         "errors": errors,
         "voter": bool(params.get("voter")),
