@@ -1,0 +1,113 @@
+"""health.yml itself, over a fleet none of whose nodes answers: nothing leaves this machine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[3]
+# Port 1 of loopback addresses refuses at once.
+FLEET = """
+hosts:
+  hetzner-a: {{ssh_host: {first}, ssh_port: 1, ssh_user: root, role: cpu, status: ready, p2p_enabled: true}}
+  hetzner-b: {{ssh_host: 127.0.0.2, ssh_port: 1, ssh_user: root, role: cpu, status: ready, p2p_enabled: true}}
+  hetzner-c: {{ssh_host: 127.0.0.3, ssh_port: 1, ssh_user: root, role: cpu, status: ready, p2p_enabled: true}}
+  vast-1: {{ssh_host: 127.0.0.4, ssh_port: 1, ssh_user: root, role: gpu, status: offline, p2p_enabled: true}}
+p2p_voters: [hetzner-a, hetzner-b, hetzner-c]
+"""
+
+
+class Run:
+    """Runs of the playbook in a folder of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.reports = folder / "reports"
+        self.seconds = 0.0
+
+    def __call__(self, *words: str, first: str = "127.0.0.1") -> subprocess.CompletedProcess[str]:
+        """Run health.yml on the fleet whose first node has this address."""
+        file = self.folder / "distributed_hosts.yaml"
+        file.write_text(FLEET.format(first=first))
+        began = time.monotonic()
+        done = subprocess.run(
+            [
+                str(Path(sys.executable).with_name("ansible-playbook")),
+                f"--inventory={file}",
+                "health.yml",
+                f"-ep2p_health_report_dir={self.reports}",
+                f"-ep2p_identity_state_dir={self.folder / 'state'}",
+                *words,
+            ],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.seconds = time.monotonic() - began
+        return done
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path)
+
+
+@pytest.mark.parametrize("mode", [[], ["--check"]])
+def test_a_dead_fleet_is_critical_and_every_node_a_row(run: Run, mode: list[str]) -> None:
+    done = run(*mode)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "CRITICAL: no leader, no quorum (0 of 3 voters, needs 2)" in done.stdout
+    assert "hetzner-a  hetzner   voter  -           -  unreachable" in done.stdout
+    made = json.loads((run.reports / "health.json").read_text())
+    assert made["cluster"]["by_state"] == {"unreachable": 3}
+    assert made["cluster"]["scope"]["left_out"] == {"offline": 1}
+    assert "Connection refused" in made["nodes"][0]["evidence"]
+    assert sorted(path.name for path in run.reports.iterdir()) == [
+        "health.html",
+        "health.json",
+        "health.md",
+        "health.prom",
+        "history",
+    ]
+    assert not (run.folder / "state").exists(), "health makes no certificates"
+
+
+def test_a_limited_run_says_so(run: Run) -> None:
+    done = run("--limit", "hetzner-b")
+    assert done.returncode == 2
+    assert "this is a part, 1 of the fleet's 3 nodes were asked" in done.stdout
+
+
+def test_a_limit_without_nodes_is_an_error(run: Run) -> None:
+    done = run("--limit", "vast-1")
+    assert done.returncode == 2
+    assert "No node was asked" in done.stdout + done.stderr
+    assert not run.reports.exists()
+
+
+def test_documentation_addresses_are_never_asked(run: Run) -> None:
+    done = run(first="192.0.2.1")
+    assert done.returncode == 2
+    assert "reserved for documentation" in done.stdout + done.stderr
+    assert run.seconds < 8
+    assert not run.reports.exists()
+
+
+def test_settings_are_checked(run: Run) -> None:
+    done = run("-e", "p2p_health_fail_on=sometimes")
+    assert done.returncode == 2
+    assert "p2p_health_fail_on" in done.stdout + done.stderr
+    assert not run.reports.exists()
+
+
+def test_a_report_that_cannot_be_written_is_one_clear_error(run: Run) -> None:
+    run.reports.write_text("a file where the folder should be")
+    done = run()
+    assert done.returncode == 2
+    assert f"the report cannot be written to {run.reports}" in done.stdout + done.stderr
