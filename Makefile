@@ -68,6 +68,29 @@ test-integration: venv image ## the orchestrator against a real etcd, the module
 	scripts/tools $(TOOLS) etcd=etcd-server etcdctl=etcd-client
 	pytest tests/integration
 
+.PHONY: test-modules
+test-modules: venv image ## the modules alone: unit tests, and every managed thing of a real node changed in turn
+	scripts/tools $(TOOLS) etcd=etcd-server etcdctl=etcd-client
+	pytest tests/unit/modules tests/integration/modules
+
+.PHONY: test-orchestrator
+test-orchestrator: venv ## the orchestrator alone: unit, simulated schedules, faults under a real etcd
+	scripts/tools $(TOOLS) etcd=etcd-server etcdctl=etcd-client
+	pytest tests/unit/orchestrator tests/integration/orchestrator
+
+.PHONY: bench-inventory
+bench-inventory: venv ## the inventory plugin beside Ansible's own
+	python tests/bench/inventory/compare.py
+
+.PHONY: bench-probe
+bench-probe: lab ## one probe beside a one-task play and a bare ssh, on the lab (LAB_NODES=32)
+	python tests/bench/probe/bench.py $(LAB_INVENTORY)
+
+.PHONY: bench-orchestrator
+bench-orchestrator: venv ## five voters under 1,000 simulated nodes
+	scripts/tools $(TOOLS) etcd=etcd-server etcdctl=etcd-client
+	python -m tests.bench.orchestrator.bench
+
 .PHONY: test-molecule
 test-molecule: venv image ## every Molecule scenario
 	for scenario in molecule/*/molecule.yml; do scripts/molecule "$$(basename "$$(dirname "$$scenario")")"; done
