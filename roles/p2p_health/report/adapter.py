@@ -133,7 +133,7 @@ def observe(answer: Answer) -> Observation:
 
 
 def _why(answer: Answer) -> str:
-    texts = [str(answer.get(key) or "").strip() for key in ("msg", "module_stderr", "exception")]
+    texts = [str(answer.get(key) or "").strip() for key in ("msg", "module_stderr")]
     return "\n".join(text for text in texts if text) or "no answer"
 
 

@@ -45,8 +45,9 @@ def findings(seen: Observation, host: Host, fleet: Fleet, agreed: Agreement) -> 
     if seen.running:
         found += _cluster(seen, host, fleet, agreed)
     found += _store(seen, host, fleet)
-    # A node that does not run differs from what it is meant to be in ways that follow from that.
-    if seen.drift and (seen.running or not found):
+    # A node that does not run, or runs something else, differs in ways that follow from that.
+    follows = {finding.state for finding in found} & {"legacy_service", "missing_dependencies"}
+    if seen.drift and not follows and (seen.running or not found):
         found.append(_drifted(seen, host, fleet))
     if not found and not seen.running:
         found.append(_silent(seen, host, fleet))

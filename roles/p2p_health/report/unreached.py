@@ -22,28 +22,21 @@ _PYTHON = re.compile(
     re.IGNORECASE,
 )
 _SLOW = re.compile(r"timed out after \d+ second", re.IGNORECASE)
-# What is said around the reason: of SSH's banner, of warnings and of our own wrappers.
-_NOISE = re.compile(
-    r"^(task failed:|warning:|debug\d|\*\*|@|traceback|failed to connect to the host via ssh:?$"
-    r"|shared connection)",
+# What is said before the reason, and lines that hold none.
+_PREFIX = re.compile(
+    r"^(?:task failed: |action failed: |connection failed: |failed to connect to the host via ssh: "
+    r"|data could not be sent to remote host \S+ make sure this host can be reached over ssh: )+",
     re.IGNORECASE,
 )
+_NOISE = re.compile(r"^(?:warning:|debug\d|\*\*|@|traceback|\(traceback|shared connection)", re.IGNORECASE)
 
 
 def reason(text: str) -> str:
-    """Return the line of an error text that tells most, cut to LONGEST, without Ansible's prefix."""
-    lines = [
-        re.sub(
-            r"^(?:.*?failed to connect to the host via ssh:|connection failed:)\s*",
-            "",
-            line,
-            flags=re.IGNORECASE,
-        )
-        for line in (part.strip() for part in text.splitlines())
-    ]
+    """Return the line of an error text that tells most, cut to LONGEST, without Ansible's prefixes."""
+    lines = [_PREFIX.sub("", line.strip()) for line in text.splitlines()]
     told = [line for line in lines if line and not _NOISE.match(line)]
     named = [line for line in told if _KEY.search(line) or _AUTH.search(line) or _PYTHON.search(line)]
-    line = (named or told or lines or ["no answer"])[0]
+    line = (named or told or ["no answer"])[0]
     return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from roles.p2p_health.report.build import report
 from roles.p2p_health.report.model import STATES, Node
+from roles.p2p_health.report.unreached import reason
 from tests.unit.health.fleet_of_five import (
     LEADER,
     NOW,
@@ -225,3 +226,35 @@ def test_a_node_without_an_answer_is_a_row() -> None:
     made = report(given, fleet())
     assert made["nodes"][0]["node_id"] == NODE
     assert made["nodes"][0]["state"] == "unreachable"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "Task failed: Failed to connect to the host via ssh: ssh: connect to host x port 22: refused",
+            "ssh: connect to host x port 22: refused",
+        ),
+        (
+            'Task failed: Data could not be sent to remote host "x". Make sure this host can be reached'
+            " over ssh: ssh: connect to host x port 22: No route to host",
+            "ssh: connect to host x port 22: No route to host",
+        ),
+        (CHANGED_KEY, "Host key verification failed."),
+        (
+            "Warning: Permanently added 'x'\nroot@x: Permission denied (publickey).",
+            "root@x: Permission denied (publickey).",
+        ),
+        ("(traceback unavailable)", "no answer"),
+        ("", "no answer"),
+        ("x" * 500, "x" * 159 + "…"),
+    ],
+)
+def test_the_reason_is_read_out_of_what_ssh_says(text: str, told: str) -> None:
+    assert reason(text) == told
+
+
+def test_what_follows_from_an_earlier_deployment_is_not_told_as_drift() -> None:
+    drift = [{"part": "release", "name": "1.0", "why": "not there", "restarts": []}]
+    node = _node(NODE, probe(NODE, processes=BY_HAND, drift=drift))
+    assert (node["state"], node["also"]) == ("legacy_service", [])
