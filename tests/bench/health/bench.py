@@ -2,10 +2,10 @@
 
     python tests/bench/health/bench.py inventory/lab/distributed_hosts.yaml --dead 8
 
-The floor is one bare `ssh <node> true` a node, all at once. The script is what people use: 20 threads that
-log in five times a node (`pgrep`, `curl` twice, `df`, `which docker`). A dead node is one whose SSH port takes
-the connection and never says a word, as a machine behind a dead tunnel does. Everything starts without a kept
-connection; the ways take turns.
+The floor is one bare `ssh <node> true` a node, all at once. The script is what people use: 20 threads
+that log in five times a node (`pgrep`, `curl` twice, `df`, `which docker`). A dead node is one whose SSH
+port takes the connection and never says a word, as a machine behind a dead tunnel does. Everything
+starts without a kept connection; the ways take turns.
 """
 
 from __future__ import annotations
