@@ -75,6 +75,8 @@ class Process:
     term_led: int = 0
     sends: float = 1.0
     hears: float = 1.0
+    stall: float = 0.0
+    lag: float = 0.0
 
     def local(self, time: float) -> float:
         return self.offset + self.rate * time
@@ -106,11 +108,13 @@ class Simulation:
         self.tokens: list[tuple[int, int]] = []
         self.roster_token = (0, 0)
         self.highest_term = 0
+        self.written_term = 0
         self._queue: list[tuple[float, int, bool, Callable[[], None]]] = []
         self._order = 0
         self._requests = 0
         self._incarnations = 0
         self._quiet = False
+        self.found = False
         choose = self.random.choice
         self.weather = Weather(
             loss=choose((0.0, 0.0, 0.05, 0.3)),
@@ -130,7 +134,7 @@ class Simulation:
         self._until(FAULTS_END)
         self._calm()
         self._until(FAULTS_END + FOUND_WITHIN)
-        if not any(p.alive and p.lead.is_leader(p.local(self.now)) for p in self.processes):
+        if not self.found:
             raise Violation(f"no leader {FOUND_WITHIN:.0f} s after the last fault")
 
     def _until(self, end: float) -> None:
@@ -191,16 +195,27 @@ class Simulation:
     def _send(self, process: Process, request: Request, sent: float) -> None:
         self._requests += 1
         number = process.waiting_for = self._requests
+        held = self._held_up(process, request)
         for _ in range(2 if self.random.random() < self.weather.doubled and not self._quiet else 1):
             if self.random.random() < process.sends * (1.0 - self.weather.loss) or self._quiet:
                 self._at(
-                    self.now + self._delay(),
+                    self.now + held + self._delay(),
                     lambda: self._arrive(process, number, request, sent),
                     request=True,
                 )
         self._at(
             self.now + TIMEOUT / process.rate, lambda: self._answer(process, number, request, sent, Unknown())
         )
+
+    def _held_up(self, process: Process, request: Request) -> float:
+        """Return for how long a fault holds this request up; a stalled process is frozen as long."""
+        stall, process.stall = process.stall, 0.0
+        if stall:
+            process.frozen_until = min(self.now + stall + 0.5, FAULTS_END)
+        lag = 0.0
+        if request.kind is Kind.ACQUIRE:
+            lag, process.lag = process.lag, 0.0
+        return stall + lag
 
     def _delay(self) -> float:
         delay = self.random.expovariate(1.0 / self.weather.delay)
@@ -250,6 +265,7 @@ class Simulation:
 
     def _check(self, process: Process) -> None:
         leaders = [p for p in self.processes if p.alive and p.lead.is_leader(p.local(self.now))]
+        self.found = self.found or (self._quiet and bool(leaders))
         if len(leaders) > 1:
             names = [(p.lead.node, p.lead.incarnation, p.lead.term) for p in leaders]
             raise Violation(f"two leaders at {self.now:.3f} s: {names}")
@@ -271,6 +287,10 @@ class Simulation:
             return
         view = self.store.read()
         token = Token(view.term, view.epoch).number
+        term = int(view.term.value)
+        if term <= self.written_term:
+            raise Violation(f"term {term} is written after {self.written_term}")
+        self.written_term = term
         if self.tokens and token <= self.tokens[-1]:
             raise Violation(f"token {token} after {self.tokens[-1]}")
         self.tokens.append(token)
@@ -280,7 +300,8 @@ class Simulation:
     def _fault(self) -> None:
         faults = (
             self._freeze,
-            self._freeze,
+            self._stall,
+            self._hand_over_twice,
             self._kill,
             self._resign,
             self._outage,
@@ -298,8 +319,23 @@ class Simulation:
         return self.random.choice(running or self.processes)
 
     def _freeze(self) -> None:
+        if self._quiet:
+            return
         seconds = self.random.choice((0.5, 5.0, 9.0, 11.0, 13.0, 30.0))
         self._victim().frozen_until = min(self.now + seconds, FAULTS_END)
+
+    def _stall(self) -> None:
+        """Freeze a process between reading its clock and sending, and the leader before it wakes."""
+        process = self.random.choice(self.processes)
+        process.stall = self.random.uniform(0.5, 11.0)
+        self._at(self.now + process.stall + self.random.uniform(-1.0, 1.0), self._freeze)
+
+    def _hand_over_twice(self) -> None:
+        """Two leaders resign, one after the other, while an older attempt to follow them is under way."""
+        process = self.random.choice(self.processes)
+        process.lag = self.random.uniform(1.0, 15.0)
+        self._resign()
+        self._at(self.now + self.random.uniform(1.0, 10.0), self._resign)
 
     def _crash(self, process: Process) -> None:
         if process.alive:
@@ -315,6 +351,8 @@ class Simulation:
         self._crash(self._victim())
 
     def _resign(self) -> None:
+        if self._quiet:
+            return
         process = self._victim()
         process.lead.resign()
         if not process.waiting_for:
@@ -352,6 +390,9 @@ class Simulation:
     def _calm(self) -> None:
         """The faults end: the store is up, all processes run, and what was late is lost."""
         self._quiet = True
+        for process in self.processes:
+            process.stall = process.lag = 0.0
+        self.found = any(p.alive and p.lead.is_leader(p.local(self.now)) for p in self.processes)
         self.store.up = True
         self._drop_requests()
         for process in list(self.processes):
