@@ -51,7 +51,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
         """Run the step.
 
         Returns:
-            For `again` the fact `p2p_health_again`, a list of nodes. For `report` the `verdict`, and `failed`
+            For `again` the `nodes`, a list. For `report` the `verdict`, and `failed`
             with a `msg` if the verdict is as bad as `fail_on` or worse.
 
         Raises:
@@ -81,7 +81,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
         answers, fleet = _part("fleet").gather(variables["hostvars"], variables["groups"], settings)
         if arguments["step"] == "again":
             again = _part("build").election_under_way(answers, fleet)
-            return {"changed": False, "ansible_facts": {"p2p_health_again": again}}
+            return {"changed": False, "nodes": again}
         if not answers:
             raise AnsibleActionFail(
                 "No node was asked: the run holds no node of the group p2p (status ready and p2p_enabled)."

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -21,6 +27,47 @@ hosts:
 p2p_voters: [hetzner-a, hetzner-b, hetzner-c]
 """
 
+# Two nodes on this machine, without SSH; both vote.
+PAIR = """
+hosts:
+  local-a: {{ssh_host: localhost, ssh_user: root, role: cpu, status: ready, p2p_enabled: true, p2p_port: {0}}}
+  local-b: {{ssh_host: localhost, ssh_user: root, role: cpu, status: ready, p2p_enabled: true, p2p_port: {1}}}
+p2p_voters: [local-a]
+"""
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        return [
+            stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(count)
+        ]
+
+
+@contextmanager
+def _orchestrator(name: str, port: int, folder: Path) -> Iterator[None]:
+    """Run an orchestrator that is the only voter of its cluster, until the block ends."""
+    (folder / name).mkdir()
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(PROJECT / "orchestrator" / "src"),
+        "P2P_VOTERS": name,
+        "P2P_DATA_DIR": str(folder / name),
+        "P2P_HEARTBEAT_PORT": str(_free_ports(1)[0]),
+    }
+    peers = f"--peers=http://127.0.0.1:{port}"
+    words = [f"--node-id={name}", "--host=127.0.0.1", f"--port={port}", peers, f"--ringrift-path={folder}"]
+    process = subprocess.Popen([sys.executable, "-m", "p2p_orchestrator", *words], env=environment)
+    try:
+        for _ in range(300):
+            with suppress(OSError, urllib.error.URLError):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()  # loopback
+                break
+            time.sleep(0.1)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
 
 class Run:
     """Runs of the playbook in a folder of their own."""
@@ -30,10 +77,12 @@ class Run:
         self.reports = folder / "reports"
         self.seconds = 0.0
 
-    def __call__(self, *words: str, first: str = "127.0.0.1") -> subprocess.CompletedProcess[str]:
-        """Run health.yml on the fleet whose first node has this address."""
+    def __call__(
+        self, *words: str, first: str = "127.0.0.1", fleet: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run health.yml on a fleet, or on the dead one whose first node has this address."""
         file = self.folder / "distributed_hosts.yaml"
-        file.write_text(FLEET.format(first=first))
+        file.write_text(fleet or FLEET.format(first=first))
         began = time.monotonic()
         done = subprocess.run(
             [
@@ -111,3 +160,40 @@ def test_a_report_that_cannot_be_written_is_one_clear_error(run: Run) -> None:
     done = run()
     assert done.returncode == 2
     assert f"the report cannot be written to {run.reports}" in done.stdout + done.stderr
+
+
+PYTHON = ("-e", json.dumps({"ansible_python_interpreter": sys.executable}))
+
+
+def test_two_leaders_are_asked_again_and_then_critical(run: Run) -> None:
+    ports = _free_ports(2)
+    with ExitStack() as stack:
+        for name, port in zip(("local-a", "local-b"), ports, strict=True):
+            stack.enter_context(_orchestrator(name, port, run.folder))
+        done = run(*PYTHON, "-e", "p2p_health_election_wait=1", fleet=PAIR.format(*ports))
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stdout.count("[p2p_health : Every node says what it is]") == 2
+    cluster = json.loads((run.reports / "health.json").read_text())["cluster"]
+    assert cluster["problems"][0]["kind"] == "two_leaders"
+    assert cluster["leaders_reported"] == ["local-a", "local-b"]
+
+
+def test_a_cluster_that_works_with_a_broken_node_is_degraded(run: Run) -> None:
+    ports = _free_ports(2)
+    with _orchestrator("local-a", ports[0], run.folder):
+        _until_listened(ports[0])
+        for fail_on, code in (("critical", 0), ("degraded", 2)):
+            done = run(*PYTHON, "-e", f"p2p_health_fail_on={fail_on}", fleet=PAIR.format(*ports))
+            assert done.returncode == code, done.stdout + done.stderr
+            assert "DEGRADED: local-a leads in term 1, quorum (1 of 1 voters" in done.stdout
+            assert done.stdout.count("[p2p_health : Every node says what it is]") == 1
+
+
+def _until_listened(port: int) -> None:
+    """Wait until an orchestrator has listened for as long as it needs to know who is alive."""
+    for _ in range(60):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=2) as answer:  # loopback
+            if json.load(answer)["listened"]:
+                return
+        time.sleep(0.5)
+    raise AssertionError("it never listened")
