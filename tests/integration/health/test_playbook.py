@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -187,6 +188,25 @@ def test_a_cluster_that_works_with_a_broken_node_is_degraded(run: Run) -> None:
             assert done.returncode == code, done.stdout + done.stderr
             assert "DEGRADED: local-a leads in term 1, quorum (1 of 1 voters" in done.stdout
             assert done.stdout.count("[p2p_health : Every node says what it is]") == 1
+            assert "changed=0" in done.stdout
+            assert not re.search(r"changed=[1-9]", done.stdout), "health changes nothing"
+
+
+def test_nodes_that_never_answer_are_waited_for_once_and_side_by_side(run: Run) -> None:
+    with ExitStack() as stack:
+        ports = [
+            stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(8)
+        ]
+        hosts = "\n".join(
+            f"  vast-{port}: {{ssh_host: 127.0.0.1, ssh_port: {port}, ssh_user: root, role: gpu,"
+            " status: ready, p2p_enabled: true}"
+            for port in ports
+        )
+        done = run("--timeout=4", fleet=f"hosts:\n{hosts}\np2p_voters: [vast-{ports[0]}]\n")
+    assert done.returncode == 2
+    made = json.loads((run.reports / "health.json").read_text())
+    assert made["cluster"]["by_state"] == {"unreachable": 8}
+    assert 4 <= run.seconds < 4 + 8, "eight one after the other would take 32 s"
 
 
 def _until_listened(port: int) -> None:
