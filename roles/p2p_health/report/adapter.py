@@ -64,7 +64,6 @@ class Observation:
     reached: bool
     refusal: str = ""
     unreachable: bool = False
-    manager: str = "none"
     services: Mapping[str, Unit] = field(default_factory=dict)
     processes: Sequence[Mapping[str, Any]] = ()
     listener: Mapping[str, Any] | None = None
@@ -77,7 +76,6 @@ class Observation:
     disk: Mapping[str, Any] | None = None
     clock: float | None = None
     drift: Sequence[Mapping[str, Any]] = ()
-    errors: Mapping[str, str] = field(default_factory=dict)
     certificates: Sequence[tuple[str, float]] = ()
 
     @property
@@ -112,7 +110,6 @@ def observe(answer: Answer) -> Observation:
     http = probe.get("http") or {}
     return Observation(
         reached=True,
-        manager=str(probe.get("manager") or "none"),
         services={str(name): _unit(unit, now) for name, unit in (probe.get("services") or {}).items()},
         processes=list(probe.get("processes") or []),
         listener=probe.get("listener"),
@@ -125,7 +122,6 @@ def observe(answer: Answer) -> Observation:
         disk=probe.get("disk"),
         clock=float(now) if now is not None else None,
         drift=list(probe.get("drift") or []),
-        errors=dict(probe.get("errors") or {}),
         certificates=[
             (str(item["path"]), float(item["not_after"])) for item in probe.get("certificates") or []
         ],

@@ -43,12 +43,7 @@ def report(answers: Mapping[str, Answer], fleet: Fleet) -> Report:
     """
     seen = {name: observe(answers.get(name, {"unreachable": True})) for name in fleet.hosts}
     led, counted = leadership(seen), voters(seen, fleet)
-    agreed = Agreement(
-        leader=led.leader,
-        alive_voters=frozenset(counted["alive"]),
-        quorum=counted["quorum"],
-        running=sum(one.running for one in seen.values()),
-    )
+    agreed = Agreement(leader=led.leader, running=sum(one.running for one in seen.values()))
     found = {name: findings(seen[name], host, fleet, agreed) for name, host in fleet.hosts.items()}
     nodes = sorted(
         (_node(host, seen[name], found[name]) for name, host in fleet.hosts.items()),

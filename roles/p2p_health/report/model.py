@@ -34,7 +34,7 @@ STATES = (
 
 @dataclass(frozen=True)
 class Host:
-    """A node as the fleet file has it. `ssh` and `deploy` are commands to paste, without their last words."""
+    """A node as the fleet file has it. `ssh` is a login to paste, `forget_key` what forgets its host key."""
 
     name: str
     provider: str = "unknown"

@@ -22,11 +22,9 @@ _NO_MODULE = re.compile(r"(?:ModuleNotFoundError|ImportError): .*?(?:No module n
 
 @dataclass(frozen=True)
 class Agreement:
-    """What the nodes agree on, for the comparison with one of them."""
+    """Whom the nodes agree on as leader, and how many of them run an orchestrator that answers."""
 
     leader: str | None
-    alive_voters: frozenset[str]
-    quorum: int
     running: int
 
 
