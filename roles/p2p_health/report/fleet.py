@@ -107,7 +107,7 @@ def _hardware(entry: Mapping[str, Any]) -> str:
 
 
 def _option(words: str, name: str) -> str | None:
-    found = re.search(rf"\b{name}=([^\s'\"]+)", words)
+    found = re.search(rf"\b{name}=[\"']?([^\s'\"]+)", words)
     return found.group(1) if found else None
 
 

@@ -219,7 +219,7 @@ def test_the_fleet_is_read_from_host_variables() -> None:
         "started": 1.0,
         "asked": 2.0,
         "here": "/home/me",
-        "ssh_args": "-o UserKnownHostsFile=/home/me/known",
+        "ssh_args": "-o 'UserKnownHostsFile=\"/home/me/known\"'",
     }
     found, made = gather(hostvars, groups, settings)
     assert list(found) == ["vast-1"]
