@@ -43,6 +43,7 @@ def refusal(result: subprocess.CompletedProcess[str]) -> str:
     """Return all that a refused run printed, on one line; assert that it ended before any node was asked."""
     output = result.stdout + result.stderr
     assert result.returncode != 0, output
+    assert "Every node says what it is" not in output, output
     assert "UNREACHABLE" not in output, output
     return " ".join(output.split())
 
