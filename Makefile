@@ -13,7 +13,7 @@ TOOLS := .cache/tools
 export PATH := $(CURDIR)/$(BIN):$(PATH):$(CURDIR)/$(TOOLS)/usr/bin
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-PYTHON_PACKAGES := orchestrator/src inventory_plugins library module_utils filter_plugins lookup_plugins tests molecule
+PYTHON_PACKAGES := orchestrator/src inventory_plugins library module_utils filter_plugins lookup_plugins roles/p2p_health tests molecule
 LAB_INVENTORY := inventory/lab/distributed_hosts.yaml
 
 .PHONY: help
@@ -64,8 +64,9 @@ test-unit: venv ## unit tests
 	pytest -n auto tests/unit
 
 .PHONY: test-integration
-test-integration: venv image ## the orchestrator against a real etcd, the modules in real containers
+test-integration: venv image ## the orchestrator against a real etcd, the modules in real containers, the page in a browser
 	scripts/tools $(TOOLS) etcd=etcd-server etcdctl=etcd-client
+	scripts/chromium
 	pytest tests/integration
 
 .PHONY: test-modules
@@ -78,6 +79,11 @@ test-orchestrator: venv ## the orchestrator alone: unit, simulated schedules, fa
 	scripts/tools $(TOOLS) etcd=etcd-server etcdctl=etcd-client
 	pytest tests/unit/orchestrator tests/integration/orchestrator
 
+.PHONY: test-health
+test-health: venv ## the health report alone, and its page in a real browser
+	scripts/chromium
+	pytest tests/unit/health tests/integration/health
+
 .PHONY: bench-inventory
 bench-inventory: venv ## the inventory plugin beside Ansible's own
 	python tests/bench/inventory/compare.py
@@ -85,6 +91,10 @@ bench-inventory: venv ## the inventory plugin beside Ansible's own
 .PHONY: bench-probe
 bench-probe: lab ## one probe beside a one-task play and a bare ssh, on the lab (LAB_NODES=32)
 	python tests/bench/probe/bench.py $(LAB_INVENTORY)
+
+.PHONY: bench-health
+bench-health: lab ## health.yml beside a bare ssh and a script of five logins, on the lab, with and without dead nodes
+	python tests/bench/health/bench.py $(LAB_INVENTORY) --dead 8
 
 .PHONY: bench-orchestrator
 bench-orchestrator: venv ## five voters under 1,000 simulated nodes
