@@ -51,15 +51,18 @@ def get_json(host: str, port: int, path: str, timeout: float) -> Dict[str, Any]:
     return answer
 
 
+_KEPT = ("store", "voter_states")
+
+
 def trimmed_status(body: object) -> object:
     """Return a /status document cut down to what a report reads.
 
-    Each peer becomes its name and whether it is alive (null where the program does not say); other nested
-    documents, about jobs and the like, are left out.
+    Each peer becomes its name and whether it is alive (null where the program does not say). Of the nested
+    documents those about the voters and the store stay, those about jobs and the like are left out.
     """
     if not isinstance(body, dict):
         return body
-    short = {key: value for key, value in body.items() if not isinstance(value, dict)}
+    short = {key: value for key, value in body.items() if key in _KEPT or not isinstance(value, dict)}
     peers = body.get("peers")
     if isinstance(peers, Mapping):
         short["peers"] = [{"name": str(name), "alive": _alive(item)} for name, item in sorted(peers.items())]

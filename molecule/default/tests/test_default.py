@@ -15,6 +15,7 @@ OTHERS = ("vast-28918742", "runpod-h100")
 NODES = (*VOTERS, *OTHERS)
 SERVICE = "p2p_orchestrator"
 FAILOVER_S = 20
+EXPOSURE = 2.0
 
 
 def node(name: str) -> testinfra.host.Host:
@@ -68,6 +69,13 @@ def test_node_conf_names_the_node_and_all_seeds(name: str) -> None:
     assert "P2P_PORT=8770\n" in content
     assert f"P2P_SEEDS={','.join(f'http://{voter}:8770' for voter in VOTERS)}\n" in content
     assert 'RINGRIFT_PATH="~root/ringrift"\n' in content
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_the_services_are_sandboxed(name: str) -> None:
+    for service in [SERVICE, "p2p-etcd"] if name in VOTERS else [SERVICE]:
+        told = node(name).check_output("systemd-analyze security --no-pager %s | tail -n 1", service)
+        assert float(told.split(":")[1].split()[0]) <= EXPOSURE, told
 
 
 @pytest.mark.parametrize("name", NODES)
@@ -136,6 +144,18 @@ def test_without_a_majority_nobody_leads() -> None:
         for voter in VOTERS[:2]:
             node(voter).run("systemctl start --no-block p2p-etcd")
     assert wait_for(lambda: one_leader(NODES) in VOTERS, 40), {n: status(n).get("leader_id") for n in NODES}
+
+
+def test_a_process_that_hangs_is_restarted_by_the_watchdog() -> None:
+    name = OTHERS[0]
+
+    def process() -> str:
+        return str(node(name).check_output("systemctl show --property MainPID --value %s", SERVICE))
+
+    hanging = process()
+    assert node(name).run("kill -STOP %s", hanging).succeeded
+    assert wait_for(lambda: process() not in ("0", hanging), 60), node(name).run("journalctl -n 20").stdout
+    assert wait_for(lambda: status(name).get("leader_id") in VOTERS, FAILOVER_S)
 
 
 def test_a_node_that_restarts_comes_back_by_itself() -> None:
