@@ -158,13 +158,16 @@ def _leaders(answers: Iterable[Answer]) -> set[str | None]:
     return {status["body"].get("leader_id") for status in statuses if status["status"] == HTTPStatus.OK}
 
 
+def the_plan(hostvars: Mapping[str, Any]) -> Plan | dict[str, Any]:
+    """Return the run's plan, whichever hosts hold it; empty before there is one."""
+    found: Iterable[Plan] = (hostvars[host]["p2p_plan"] for host in hostvars if "p2p_plan" in hostvars[host])
+    return next(iter(found), {})
+
+
 def planned(hostvars: Mapping[str, Any], part: str) -> list[str]:
     """Return a list of the run's plan, for a play's `hosts`; empty before there is a plan."""
-    for host in hostvars:
-        if "p2p_plan" in hostvars[host]:
-            names: list[str] = hostvars[host]["p2p_plan"][part]
-            return names
-    return []
+    names: list[str] = dict(the_plan(hostvars)).get(part, [])
+    return names
 
 
 def digests(answers: Mapping[str, Answer], path: str) -> dict[str, str]:
@@ -183,7 +186,7 @@ def only(answers: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
 def _why(answer: Answer) -> str:
     """Return the first line of what Ansible said of a node that gave no probe, without its preamble."""
     line = str(answer.get("msg") or "no answer").strip().splitlines()[0]
-    return line.removeprefix("Task failed: ").removeprefix("Failed to connect to the host via ")
+    return line.removeprefix("Task failed: ").removeprefix("Failed to connect to the host via ssh: ")
 
 
 class FilterModule:
@@ -191,4 +194,10 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
-        return {"p2p_digests": digests, "p2p_only": only, "p2p_plan": plan, "p2p_planned": planned}
+        return {
+            "p2p_digests": digests,
+            "p2p_only": only,
+            "p2p_plan": plan,
+            "p2p_planned": planned,
+            "p2p_the_plan": the_plan,
+        }

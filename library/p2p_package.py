@@ -99,7 +99,8 @@ def install(names: List[str], list_max_age: float, timeout: float) -> None:
     stale = lists_are_old(list_max_age)
     if stale:
         _apt(["update"], timeout, "check the node's way out and its package sources")
-    held_back = not POLICY.exists()
+    # One of ours is what an interrupted run left.
+    held_back = not POLICY.exists() or POLICY.read_text() == FORBID
     if held_back:
         _write_policy()
     try:

@@ -110,9 +110,12 @@ def parse_seed(text: str, what: str = "--peers / P2P_SEEDS") -> Seed:
         port = parts.port if parts.port is not None else DEFAULT_PORT
     except ValueError as error:
         raise _bad(what, text, remedy) from error
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or not port:
+    host = parts.hostname or ""
+    if parts.scheme not in ("http", "https") or parts.path not in ("", "/") or not port:
         raise _bad(what, text, remedy)
-    return Seed(parts.scheme, parts.hostname, port)
+    if not host or any(letter.isspace() for letter in text):
+        raise _bad(what, text, remedy)
+    return Seed(parts.scheme, host, port)
 
 
 def _words(text: str) -> list[str]:

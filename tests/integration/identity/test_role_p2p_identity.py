@@ -135,7 +135,8 @@ def test_preview_run_and_second_run(operator: Operator) -> None:
     assert set(nodes["hetzner-cpu1"]) == orchestrator | etcd | {"/etc/ringrift/tls/denied"}
     assert set(nodes["vast-28918742"]) == orchestrator
     for path, file in nodes["hetzner-cpu1"].items():
-        assert set(file) == {"path", "content", "mode", "owner", "group", "secret"}
+        assert set(file) == {"path", "content", "mode", "owner", "group", "secret", "live"}
+        assert file["live"] is (path != "/etc/p2p-etcd/tls/ca.crt")
         assert file["owner"] == file["group"] == ("etcd" if path in etcd else "root")
         assert (file["mode"], file["secret"]) == (
             ("0600", True) if path.endswith(".key") else ("0644", False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from filter_plugins.p2p_plan import Plan, plan, planned
+from filter_plugins.p2p_plan import Plan, plan, planned, the_plan
 from filter_plugins.p2p_quorum import store_quorum
 from tests.unit.deploy.conftest import VOTERS, blank, dead, members, voter
 
@@ -104,7 +104,7 @@ def test_other_nodes_and_unreachable_ones(healthy: Healthy) -> None:
         {**healthy(), "vast-1": blank(), "vast-2": dead(), "vast-3": {"failed": True, "msg": "no python"}}
     )
     assert result["others"] == ["vast-1"]
-    assert result["unreachable"] == {"vast-2": "ssh: timed out"}
+    assert result["unreachable"] == {"vast-2": "timed out"}
     assert result["refused"] == {"vast-3": "no python"}
 
 
@@ -118,4 +118,5 @@ def test_a_single_voter_needs_no_store() -> None:
 
 def test_plays_before_the_plan_have_no_hosts() -> None:
     assert planned({"a": {}}, "others") == []
+    assert the_plan({"a": {}}) == {}
     assert planned({"a": {}, "b": {"p2p_plan": {"others": ["x"]}}}, "others") == ["x"]

@@ -88,6 +88,12 @@ def test_a_limit_to_a_node_that_is_not_ready_is_refused(fleet: Path) -> None:
     assert "nebius-2 holds no node of the group p2p" in message
 
 
+@pytest.mark.parametrize("setting", ["p2p_voter_policy=enforced", "p2p_accept_outage=perhaps"])
+def test_a_setting_that_is_no_word_of_its_own_is_refused(fleet: Path, setting: str) -> None:
+    message = refusal(deploy(fleet, "-e", setting))
+    assert f"not {setting.split('=')[1]}" in message
+
+
 def test_a_voter_against_the_policy_is_refused(fleet: Path) -> None:
     fleet.write_text(FLEET.replace("[nebius-1]", "[vast-1]").replace("&host {", "&host {nat_blocked: true, "))
     message = refusal(deploy(fleet))

@@ -24,6 +24,8 @@ def test_bare_addresses_get_scheme_and_port() -> None:
     result = config(NODE_ID="n", **VOTERS)
     assert [seed.url for seed in result.seeds] == [f"http://192.0.2.{i}:8770" for i in (1, 2, 3)]
     assert result.seeds[2].heartbeat_url("https", 8771) == "https://192.0.2.3:8771"
+    with pytest.raises(StartError, match="foo bar"):
+        parse_seed("foo bar")
     assert parse_seed("[2001:db8::1]:9").url == "http://[2001:db8::1]:9"
 
 
