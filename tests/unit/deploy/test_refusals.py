@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 PROJECT = Path(__file__).parents[3]
+Deploy = Callable[..., subprocess.CompletedProcess[str]]
 
 FLEET = """\
 hosts:
@@ -20,23 +22,32 @@ p2p_voters: [nebius-1]
 """
 
 
-def deploy(inventory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run deploy.yml as a user does; whatever it would ask a node over SSH fails, and shows in the output."""
+@pytest.fixture
+def deploy(tmp_path: Path) -> Deploy:
+    """Return what runs deploy.yml as a user does, with an ssh that reaches nobody."""
+    ssh = tmp_path / "ssh"
+    ssh.write_text("#!/bin/sh\necho 'no way to this host' >&2\nexit 255\n")
+    ssh.chmod(0o755)
     environment = {
         **os.environ,
         "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
         "ANSIBLE_NOCOLOR": "1",
-        "ANSIBLE_SSH_EXECUTABLE": "/bin/false",
+        "ANSIBLE_SSH_EXECUTABLE": str(ssh),
+        "P2P_STATE_DIR": str(tmp_path / "state"),
     }
-    return subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", inventory, "deploy.yml", *arguments],
-        cwd=PROJECT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+
+    def run(inventory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [Path(sys.executable).with_name("ansible-playbook"), "-i", inventory, "deploy.yml", *arguments],
+            cwd=PROJECT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    return run
 
 
 def refusal(result: subprocess.CompletedProcess[str]) -> str:
@@ -56,46 +67,57 @@ def fleet(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_example_fleet_is_refused() -> None:
+def test_the_example_fleet_is_refused(deploy: Deploy) -> None:
     message = refusal(deploy(PROJECT / "inventory/distributed_hosts.yaml"))
     assert "reserved for documentation" in message
     assert "ansible-playbook -i ~/ringrift/ai-service/config/distributed_hosts.yaml deploy.yml" in message
 
 
-def test_a_missing_fleet_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_fleet_file_is_named(tmp_path: Path, deploy: Deploy) -> None:
     message = refusal(deploy(tmp_path / "missing_distributed_hosts.yaml"))
     assert "missing_distributed_hosts.yaml" in message
 
 
-def test_an_unknown_voter_is_named_with_its_line(fleet: Path) -> None:
+def test_an_unknown_voter_is_named_with_its_line(fleet: Path, deploy: Deploy) -> None:
     fleet.write_text(FLEET.replace("[nebius-1]", "[nebius-9]"))
     message = refusal(deploy(fleet))
     assert "nebius-9" in message
     assert "distributed_hosts.yaml:5" in message or "line 5" in message
 
 
-def test_a_fleet_without_voters_is_refused(fleet: Path) -> None:
+def test_a_fleet_without_voters_is_refused(fleet: Path, deploy: Deploy) -> None:
     fleet.write_text(FLEET.replace("p2p_voters: [nebius-1]\n", ""))
     assert "names no p2p_voters" in refusal(deploy(fleet))
 
 
-def test_a_limit_that_matches_nothing_is_refused(fleet: Path) -> None:
+def test_a_limit_that_matches_nothing_is_refused(fleet: Path, deploy: Deploy) -> None:
     assert "--limit" in refusal(deploy(fleet, "--limit", "hetzner-*"))
 
 
-def test_a_limit_to_a_node_that_is_not_ready_is_refused(fleet: Path) -> None:
+def test_a_limit_to_a_node_that_is_not_ready_is_refused(fleet: Path, deploy: Deploy) -> None:
     message = refusal(deploy(fleet, "--limit", "nebius-2"))
     assert "nebius-2 holds no node of the group p2p" in message
 
 
 @pytest.mark.parametrize("setting", ["p2p_voter_policy=enforced", "p2p_accept_outage=perhaps"])
-def test_a_setting_that_is_no_word_of_its_own_is_refused(fleet: Path, setting: str) -> None:
+def test_a_setting_that_is_no_word_of_its_own_is_refused(fleet: Path, setting: str, deploy: Deploy) -> None:
     message = refusal(deploy(fleet, "-e", setting))
     assert f"not {setting.split('=')[1]}" in message
 
 
-def test_a_voter_against_the_policy_is_refused(fleet: Path) -> None:
+def test_a_voter_against_the_policy_is_refused(fleet: Path, deploy: Deploy) -> None:
     fleet.write_text(FLEET.replace("[nebius-1]", "[vast-1]").replace("&host {", "&host {nat_blocked: true, "))
     message = refusal(deploy(fleet))
     assert "vast-1" in message
     assert "p2p_voter_policy=warn" in message
+
+
+def test_unreachable_nodes_are_listed_though_a_local_node_comes_first(fleet: Path, deploy: Deploy) -> None:
+    local = "  mac-studio: {ssh_host: localhost, ssh_user: me, role: x, status: ready, p2p_enabled: true}"
+    fleet.write_text(FLEET.replace("hosts:\n", f"hosts:\n{local}\n"))
+    result = deploy(fleet)
+    assert result.returncode != 0
+    output = " ".join(result.stdout.split())
+    assert "2 of 2 nodes were left out: nebius-1: " in output
+    assert "; vast-1: " in output
+    assert "mac-studio: " not in output
