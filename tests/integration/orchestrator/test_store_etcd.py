@@ -149,8 +149,10 @@ async def raise_epoch(store: EtcdStore) -> None:
         try:
             await store.swap(Swap({}, put={EPOCH: b"7"}))
         except StoreError:
+            await asyncio.sleep(0.1)
             continue
         return
+    raise AssertionError("the restored member does not answer")
 
 
 async def test_an_engine_that_is_gone_is_told_apart_from_one_that_is_slow() -> None:
