@@ -364,6 +364,8 @@ class Source:
         self._problems: set[tuple[int, int, str]] = set()
         self._loader: Any = None
         self._root: yaml.Node | None = None
+        # The definition of a host, its key and value, that a later one of the same name hides.
+        self.hidden: tuple[yaml.Node, yaml.Node] | None = None
 
     def tree(self) -> yaml.Node | None:
         """Return the file's tree of YAML nodes, parsed when first asked for; None for an empty file.
@@ -445,8 +447,11 @@ class Source:
         node = named = self.tree()
         if node is None or named is None:
             return 1, 1
-        for step in place:
-            found = self._step(node, step)
+        for depth, step in enumerate(place):
+            if self.hidden and place[0] == "hosts" and depth == 1:
+                found: tuple[yaml.Node, yaml.Node] | None = self.hidden
+            else:
+                found = self._step(node, step)
             if found is None:
                 break
             named, node = found
@@ -536,6 +541,12 @@ class Fleet:
             hosts: dict[str, Host] = source.values(node) or {}
             for name, host in hosts.items():
                 HostCheck(source, name, host, hosts).run()
+            last = {key.value: key for key, _ in node.value if isinstance(key, yaml.ScalarNode)}
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode) and last[key.value] is not key:
+                    source.hidden = (key, value)
+                    HostCheck(source, key.value, source.values(value), hosts).run()
+                    source.hidden = None
             return hosts
         return {}
 

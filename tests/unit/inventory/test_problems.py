@@ -42,6 +42,11 @@ REFUSED = {
         "4:3",
         "host 'a' is defined twice (first on line 2)",
     ),
+    "in_a_hidden_definition": (
+        f"hosts:\n  a:\n    ssh_host: x\n    ssh_port: 99999\n  a: {HOST}\n",
+        "4:15",
+        "a.ssh_port: 99999 is no port",
+    ),
     "key_twice": (
         "hosts:\n  a:\n    ssh_host: x\n    ssh_host: y\n",
         "4:5",
