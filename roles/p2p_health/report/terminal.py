@@ -9,7 +9,6 @@ from .model import Node, Report
 WIDTH = 100
 BAR = 20
 COLOURS = {"healthy": "green", "degraded": "yellow", "critical": "red"}
-_PASSING = ("ok", "starting")
 _TITLES = ("NODE", "PROVIDER", "ROLE", "LEADER", "PEERS", "STATE")
 _NUMBER = 4  # the column of the peers
 _LIMITS = (26, 9, 6, 26, 5, 20)
