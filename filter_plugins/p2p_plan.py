@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, TypedDict
@@ -12,26 +13,32 @@ Answer = Mapping[str, Any]
 class Plan(TypedDict):
     """Who is touched, and in which order; every list holds node names.
 
-    `unchanged` needs nothing. `voters_at_once` start or are mended without stopping anything that runs,
-    `voters_one_by_one` restart something (the leader last), `others` do not vote. `unreachable` and
-    `refused` say why a node is left out. `bootstrap` are voters that may form a new store, `joining`
-    voters of a living store that never started; `token` names a store that is formed now.
-    `quorum_expected` says whether a majority counts once the voters of `voters_at_once` do.
-    `drift` says what differs on a node, `stops` which running services its mending stops.
+    `unchanged` needs nothing. `canary` is the node that is changed before all others, if there is one.
+    `voters_at_once` start or are mended without stopping anything that runs, `voters_one_by_one` restart
+    something (the leader last), `others` do not vote, those that run first; `batches` are their numbers.
+    `unreachable` and `refused` say why a node is left out. `bootstrap` are voters that may form a new store,
+    `joining` voters of a living store that never started; `token` names a store that is formed now.
+    `quorum` is the live store before the run; `quorum_expected` says whether a majority counts once the
+    voters of `voters_at_once` do. `drift` says what differs on a node, `stops` which running services its
+    mending stops. `split` says why the run may not go on, because it would change who votes.
     """
 
     unchanged: list[str]
+    canary: list[str]
     voters_at_once: list[str]
     voters_one_by_one: list[str]
     others: list[str]
+    batches: list[int]
     bootstrap: list[str]
     joining: list[str]
     unreachable: dict[str, str]
     refused: dict[str, str]
     token: str
+    quorum: Mapping[str, Any]
     quorum_expected: bool
     drift: dict[str, list[str]]
     stops: dict[str, list[str]]
+    split: str
 
 
 def plan(
@@ -41,6 +48,8 @@ def plan(
     *,
     voter_answers: Mapping[str, Answer],
     now: float,
+    batches: Sequence[str | int] = ("100%",),
+    accept_outage: bool = False,
 ) -> Plan:
     """Sort the nodes of a run by what they need.
 
@@ -50,6 +59,9 @@ def plan(
         quorum: The live cluster, from `p2p_store_quorum`.
         voter_answers: The same as `answers` for every voter of the fleet file, in the run or not.
         now: Seconds since the epoch; part of a new store's name.
+        batches: How many of the nodes that run and do not vote are changed at a time, as numbers or as
+            percentages of them; the last one is repeated.
+        accept_outage: The operator said that a lost quorum is accepted.
 
     Returns:
         The plan. A voter whose store is empty starts only where that is safe: all of a majority are blank
@@ -57,17 +69,21 @@ def plan(
     """
     result = Plan(
         unchanged=[],
+        canary=[],
         voters_at_once=[],
         voters_one_by_one=[],
         others=[],
+        batches=[],
         bootstrap=[],
         joining=[],
         unreachable={},
         refused={},
         token=f"{int(now)}",
+        quorum=quorum,
         quorum_expected=False,
         drift={},
         stops={},
+        split="",
     )
     for name, answer in answers.items():
         if answer.get("unreachable"):
@@ -84,7 +100,90 @@ def plan(
     result["quorum_expected"] = len(counting) * 2 > len(voters)
     leading = {quorum["leader"], *_leaders(voter_answers.values())}
     result["voters_one_by_one"].sort(key=lambda voter: voter in leading)
+    result["split"] = why_split(voters, quorum, answers, voter_answers, accept_outage=accept_outage)
+    _choose_canary(result)
+    _batch(result, batches)
     return result
+
+
+def _choose_canary(result: Plan) -> None:
+    """Let one node that does not vote go first, if others follow it and a cluster is there to tell."""
+    touched = [*result["voters_at_once"], *result["voters_one_by_one"], *result["others"]]
+    running = [name for name in result["others"] if result["stops"][name]]
+    if result["quorum"]["tolerates"] < 0 or not result["quorum"]["members"] or len(touched) < 2:  # noqa: PLR2004  itself alone is no canary
+        return
+    # One that runs now shows most: it restarts as the others will.
+    for name in [*running, *result["others"]][:1]:
+        result["canary"].append(name)
+        result["others"].remove(name)
+
+
+def _batch(result: Plan, batches: Sequence[str | int]) -> None:
+    """Cut the nodes that do not vote into batches; those that run nothing yet come last, all at once."""
+    running = [name for name in result["others"] if result["stops"][name]]
+    fresh = [name for name in result["others"] if not result["stops"][name]]
+    result["others"] = running + fresh
+    sizes: list[int] = []
+    while sum(sizes) < len(running):
+        size = str(batches[min(len(sizes), len(batches) - 1)])
+        share = len(running) * int(size[:-1]) // 100 if size.endswith("%") else int(size)
+        sizes.append(max(1, min(share, len(running) - sum(sizes))))
+    if fresh:
+        sizes[-1:] = [(sizes[-1] if sizes else 0) + len(fresh)]
+    result["batches"] = sizes
+
+
+def why_split(
+    voters: Sequence[str],
+    quorum: Mapping[str, Any],
+    answers: Mapping[str, Answer],
+    voter_answers: Mapping[str, Answer],
+    *,
+    accept_outage: bool,
+) -> str:
+    """Return why a run may not go on because the file's voters are not the live ones, or nothing.
+
+    Args:
+        voters: The file's.
+        quorum: The live cluster, from `p2p_store_quorum`.
+        answers: What each node of the run answered.
+        voter_answers: What each of the file's voters answered.
+        accept_outage: The operator said that a lost quorum is accepted.
+    """
+    live = _live_voters(quorum, {**answers, **voter_answers})
+    # A member that never started has no name yet, only an id: the number tells then.
+    unnamed = [name for name in quorum["members"] if name.isdigit()]
+    if not live or set(live) == set(voters):
+        return ""
+    if unnamed and set(live) - set(unnamed) <= set(voters) and len(live) == len(voters):
+        return ""
+    differs = f"the file's voters ({', '.join(voters)}) are not the live ones ({', '.join(live)})"
+    if quorum["members"]:
+        return (
+            f"{differs}. A deploy changes no voters, and one with --limit would split the change:"
+            " run voters.yml, or put p2p_voters back"
+        )
+    missing = [name for name in voters if name not in answers]
+    if missing:
+        return f"{differs}. A change of the voters takes all of them: run without --limit"
+    if accept_outage:
+        return ""
+    return (
+        f"{differs}. The cluster has no store that could keep its leader through this: accept that nobody"
+        " leads for a moment with -e p2p_accept_outage=true, or put p2p_voters back"
+    )
+
+
+def _live_voters(quorum: Mapping[str, Any], answers: Mapping[str, Answer]) -> list[str]:
+    """Return who votes now: etcd's members, else whom most of the running orchestrators name."""
+    if quorum["members"]:
+        return list(quorum["members"])
+    named = Counter(
+        tuple(sorted(status["body"].get("voter_node_ids") or []))
+        for answer in answers.values()
+        if "probe" in answer and (status := answer["probe"]["http"]["status"])["status"] == HTTPStatus.OK
+    )
+    return list(named.most_common(1)[0][0]) if named else []
 
 
 def _stopped(probe: Mapping[str, Any]) -> list[str]:

@@ -170,7 +170,7 @@ def _spare(quorum: Quorum, stopping: str, what: str, *, accept_outage: bool) -> 
     )
 
 
-def is_back(answer: Mapping[str, Any], *, store: bool) -> bool:
+def takes_part(answer: Mapping[str, Any], *, store: bool) -> bool:
     """Tell whether a voter counts again after a restart.
 
     It answers, knows a leader and has listened to the nodes for a whole window: were the next voter stopped
@@ -221,5 +221,5 @@ class FilterModule:
             "p2p_by_node": by_node,
             "p2p_gate": gate,
             "p2p_store_quorum": store_quorum,
-            "p2p_voter_is_back": is_back,
+            "p2p_takes_part": takes_part,
         }

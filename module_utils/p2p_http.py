@@ -144,8 +144,8 @@ def ask_etcd(spec: Mapping[str, Any], data_dir: str, timeout: float) -> Dict[str
     began = time.monotonic()
     connection: Optional[http.client.HTTPConnection] = None
     try:
-        connection = _connect(spec, timeout)
-        member = _post(connection, "/v3/maintenance/status", "{}", began + timeout)
+        connection = connect(spec, timeout)
+        member = post(connection, "/v3/maintenance/status", "{}", began + timeout)
         answer.update(etcd_view(member, _members(connection, began + timeout)))
         answer["ms"] = round((time.monotonic() - began) * 1000, 1)
     except (OSError, ValueError, http.client.HTTPException) as error:
@@ -156,7 +156,19 @@ def ask_etcd(spec: Mapping[str, Any], data_dir: str, timeout: float) -> Dict[str
     return answer
 
 
-def _post(connection: http.client.HTTPConnection, path: str, body: str, deadline: float) -> Dict[str, Any]:
+def post(connection: http.client.HTTPConnection, path: str, body: str, deadline: float) -> Dict[str, Any]:
+    """Ask etcd's JSON gateway.
+
+    Args:
+        connection: from `connect`.
+        path: such as `/v3/kv/range`.
+        body: JSON text.
+        deadline: on the monotonic clock, in seconds.
+
+    Raises:
+        OSError, http.client.HTTPException: if it does not answer.
+        ValueError: if it answers with an error, or with too much.
+    """
     status, raw = _ask(connection, "POST", path, body, deadline)
     if status != http.client.OK:
         raise ValueError("%s: status %d: %s" % (path, status, raw[:200].decode("utf-8", "replace")))
@@ -168,12 +180,21 @@ def _members(connection: http.client.HTTPConnection, deadline: float) -> Dict[st
     path = "/v3/cluster/member/list"
     try:
         # Without this a 3.5 member would ask its leader, and hang if there is none; 3.4 does not know it.
-        return _post(connection, path, '{"linearizable":false}', deadline)
+        return post(connection, path, '{"linearizable":false}', deadline)
     except ValueError:
-        return _post(connection, path, "{}", deadline)
+        return post(connection, path, "{}", deadline)
 
 
-def _connect(spec: Mapping[str, Any], timeout: float) -> http.client.HTTPConnection:
+def connect(spec: Mapping[str, Any], timeout: float) -> http.client.HTTPConnection:
+    """Return a connection to the node's own etcd member.
+
+    Args:
+        spec: `endpoint`, and for TLS `ca`, `cert`, `key` (paths on the node).
+        timeout: seconds for each step.
+
+    Raises:
+        OSError: if a file of the certificates cannot be read.
+    """
     url = urlsplit(str(spec["endpoint"]))
     host, port = url.hostname or "127.0.0.1", url.port or 2379
     if url.scheme != "https":

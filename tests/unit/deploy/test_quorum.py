@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from filter_plugins.p2p_quorum import gate, is_back, majority, store_quorum
+from filter_plugins.p2p_quorum import gate, takes_part, majority, store_quorum
 from tests.unit.deploy.conftest import IDS, VOTERS, dead, members, voter
 
 Answers = dict[str, dict[str, Any]]
@@ -121,11 +121,11 @@ def test_nothing_that_stops_needs_no_quorum() -> None:
 
 
 def test_a_voter_is_back_when_both_its_services_take_part() -> None:
-    assert is_back(voter("a"), store=True)
-    assert not is_back(voter("a", follows=None), store=True)
-    assert not is_back(voter("a", learner=True), store=True)
-    assert is_back(voter("a", member_id=None), store=False)
-    assert not is_back(dead(), store=False)
+    assert takes_part(voter("a"), store=True)
+    assert not takes_part(voter("a", follows=None), store=True)
+    assert not takes_part(voter("a", learner=True), store=True)
+    assert takes_part(voter("a", member_id=None), store=False)
+    assert not takes_part(dead(), store=False)
     deaf = voter("a")
     deaf["probe"]["http"]["status"]["body"]["listened"] = False
-    assert not is_back(deaf, store=True)
+    assert not takes_part(deaf, store=True)

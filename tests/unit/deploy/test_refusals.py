@@ -118,6 +118,7 @@ def test_unreachable_nodes_are_listed_though_a_local_node_comes_first(fleet: Pat
     result = deploy(fleet)
     assert result.returncode != 0
     output = " ".join(result.stdout.split())
-    assert "2 of 2 nodes were left out: nebius-1: " in output
-    assert "; vast-1: " in output
+    assert '"unreachable: nebius-1: ' in output
+    assert '"unreachable: vast-1: ' in output
+    assert "Of 2 nodes 2 are unreachable." in output
     assert "mac-studio: " not in output

@@ -1,0 +1,130 @@
+#!/usr/bin/python
+"""Ansible module: the record in the cluster's store under which one run at a time stops voters."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: p2p_maintenance
+short_description: Takes, renews and gives back the right to stop voters
+description:
+  - Every stop of a voter happens under a record in the cluster's etcd, C(/p2p/<cluster>/maintenance), that is
+    taken by compare-and-swap through the node's own member. Two runs cannot both hold it.
+  - A record outlives the run that wrote it if that run was killed. It never ends by itself, since no clock
+    can tell a slow run from a dead one; O(breaking) replaces it by name.
+options:
+  state:
+    description:
+      - V(read) only tells who holds it.
+      - V(held) takes or renews it, and fails if another run holds it.
+      - V(released) gives it back if O(run) holds it, and does nothing otherwise.
+    type: str
+    choices: [read, held, released]
+    default: read
+  cluster:
+    description: Name of the cluster.
+    type: str
+    required: true
+  etcd:
+    description: How to ask the node's own member. C(endpoint), and for TLS C(ca), C(cert), C(key) (paths on
+      the node).
+    type: dict
+    required: true
+  run:
+    description: Who holds it, as P(p2p_this_run#filter) gives it.
+    type: dict
+    default: {}
+  breaking:
+    description: C(id) of another run whose record is replaced, because that run is known to be gone.
+    type: str
+    default: ""
+  timeout:
+    description: Seconds that each question to the store may take.
+    type: float
+    default: 5.0
+attributes:
+  check_mode:
+    support: full
+    description: Writes nothing, and fails where it would.
+  diff_mode:
+    support: none
+    description: The record is gone when the run ends.
+"""
+
+EXAMPLES = r"""
+- name: No other run stops voters
+  p2p_maintenance:
+    state: held
+    cluster: p2p
+    etcd: "{{ etcd_probe_spec }}"
+    run: "{{ 'deploy.yml' | p2p_this_run }}"
+"""
+
+RETURN = r"""
+record:
+  description:
+    - What the record holds, null if nobody does. C(id), C(who), C(playbook), C(since) and C(renewed) (seconds
+      since the epoch), and what tells on the same machine whether the run is alive.
+  type: dict
+  returned: always
+"""
+
+import time
+from typing import Any, Mapping
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.p2p_store import Key, StoreError
+
+
+def _held_by(record: Mapping[str, Any]) -> str:
+    ago = int(time.time() - float(record.get("renewed") or record.get("since") or 0))
+    return (
+        "%s holds the maintenance record with %s, last renewed %d s ago (%s). Two runs never stop voters at "
+        "the same time: wait for it, or, if that run is gone for good, add -e p2p_maintenance_break=%s"
+        % (
+            record.get("who", "somebody"),
+            record.get("playbook", "a run"),
+            max(0, ago),
+            record.get("id", "?"),
+            record.get("id", "?"),
+        )
+    )
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["read", "held", "released"], "default": "read"},
+            "cluster": {"type": "str", "required": True},
+            "etcd": {"type": "dict", "required": True},
+            "run": {"type": "dict", "default": {}},
+            "breaking": {"type": "str", "default": ""},
+            "timeout": {"type": "float", "default": 5.0},
+        },
+        required_if=[("state", "held", ("run",)), ("state", "released", ("run",))],
+        supports_check_mode=True,
+    )
+    params, run = module.params, module.params["run"]
+    key = Key(params["etcd"], "/p2p/%s/maintenance" % params["cluster"], params["timeout"])
+    try:
+        entry = key.read()
+        record = entry.value
+        ours = record is not None and record.get("id") == run.get("id")
+        if params["state"] == "held":
+            if record is not None and not ours and record.get("id") != params["breaking"]:
+                module.fail_json(msg=_held_by(record), record=record)
+            fresh = dict(run, renewed=time.time())
+            if not module.check_mode and not key.write(fresh, entry.revision):
+                winner = key.read().value or {}
+                module.fail_json(msg=_held_by(winner), record=winner)
+            record = fresh
+        elif params["state"] == "released" and ours and not module.check_mode:
+            key.remove(entry.revision)
+            record = None
+    except StoreError as error:
+        module.fail_json(msg="the maintenance record cannot be read: %s" % error, record=None)
+    module.exit_json(changed=False, record=record)
+
+
+if __name__ == "__main__":
+    main()
