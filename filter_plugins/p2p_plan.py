@@ -150,9 +150,11 @@ def why_split(
         voter_answers: What each of the file's voters answered.
         accept_outage: The operator said that a lost quorum is accepted.
     """
-    live = _live_voters(quorum, {**answers, **voter_answers})
+    missing = [name for name in voters if name not in answers]
+    # A node that does not vote may have missed an earlier change; it is believed if no voter says anything.
+    live = _live_voters(quorum, voter_answers) or ([] if missing else _live_voters(quorum, answers))
     # A member that never started has no name yet, only an id: the number tells then.
-    unnamed = [name for name in quorum["members"] if name.isdigit()]
+    unnamed = [name for name in live if name.isdigit()]
     if not live or set(live) == set(voters):
         return ""
     if unnamed and set(live) - set(unnamed) <= set(voters) and len(live) == len(voters):
@@ -163,7 +165,6 @@ def why_split(
             f"{differs}. A deploy changes no voters, and one with --limit would split the change:"
             " run voters.yml, or put p2p_voters back"
         )
-    missing = [name for name in voters if name not in answers]
     if missing:
         return f"{differs}. A change of the voters takes all of them: run without --limit"
     if accept_outage:
@@ -277,6 +278,11 @@ def digests(answers: Mapping[str, Answer], path: str) -> dict[str, str]:
     return {name: digest for name, digest in found.items() if digest}
 
 
+def any_drift(answers: Mapping[str, Answer]) -> bool:
+    """Tell whether there is a node that is not what it is meant to be."""
+    return any(answer["probe"]["drift"] for answer in answers.values() if "probe" in answer)
+
+
 def only(answers: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """Return the entries of the given names."""
     return {name: answer for name, answer in answers.items() if name in names}
@@ -294,6 +300,7 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
         return {
+            "p2p_any_drift": any_drift,
             "p2p_digests": digests,
             "p2p_only": only,
             "p2p_plan": plan,
