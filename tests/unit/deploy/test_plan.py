@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from filter_plugins.p2p_plan import Plan, plan, planned, the_plan
 from filter_plugins.p2p_quorum import store_quorum
 from tests.unit.deploy.conftest import VOTERS, blank, dead, members, voter
@@ -120,3 +122,92 @@ def test_plays_before_the_plan_have_no_hosts() -> None:
     assert planned({"a": {}}, "others") == []
     assert the_plan({"a": {}}) == {}
     assert planned({"a": {}, "b": {"p2p_plan": {"others": ["x"]}}}, "others") == ["x"]
+
+
+def other(*restarts: str) -> dict[str, Any]:
+    """Return the answer of a node that does not vote and differs, running if it has something to restart."""
+    answer = blank() if not restarts else voter("a")
+    return drifted(answer, *restarts) if restarts else answer
+
+
+def test_the_canary_is_a_node_that_runs_and_does_not_vote(healthy: Healthy) -> None:
+    result = make(
+        {**healthy(), "blank": other(), "o1": other("p2p_orchestrator"), "o2": other("p2p_orchestrator")}
+    )
+    assert result["canary"] == ["o1"]
+    assert result["others"] == ["o2", "blank"]
+
+
+def test_a_new_cluster_and_a_single_node_have_no_canary(healthy: Healthy) -> None:
+    assert make({**{name: blank() for name in VOTERS}, "o1": other()})["canary"] == []
+    assert make({**healthy(), "o1": other("p2p_orchestrator")})["canary"] == []
+
+
+def test_without_a_quorum_there_is_no_canary() -> None:
+    lost = {name: voter(name, leader=None) for name in "ab"}
+    dead_ones = {name: dead() for name in "cde"}
+    result = make({**lost, **dead_ones, "o1": other("p2p_orchestrator"), "o2": other("p2p_orchestrator")})
+    assert result["canary"] == []
+    assert result["others"] == ["o1", "o2"]
+
+
+@pytest.mark.parametrize(
+    ("running", "fresh", "batches", "sizes"),
+    [
+        (20, 0, ["10%", "30%", "100%"], [2, 6, 12]),
+        (20, 5, ["10%", "30%", "100%"], [2, 6, 17]),
+        (0, 5, ["10%", "100%"], [5]),
+        (3, 0, ["10%", "30%", "100%"], [1, 1, 1]),
+        (7, 0, [2], [2, 2, 2, 1]),
+        (0, 0, ["100%"], []),
+    ],
+)
+def test_batches_grow_and_new_nodes_come_all_at_once(
+    running: int, fresh: int, batches: list[str | int], sizes: list[int]
+) -> None:
+    answers = {f"r{number}": other("p2p_orchestrator") for number in range(running)}
+    answers |= {f"f{number}": other() for number in range(fresh)}
+    result = plan(answers, VOTERS, store_quorum({}), voter_answers={}, now=0, batches=batches)
+    assert result["batches"] == sizes
+    assert sum(sizes) == len(result["others"])
+
+
+def test_other_voters_than_the_live_ones_are_refused(healthy: Healthy) -> None:
+    answers = healthy()
+    file = (*VOTERS[:4], "f")
+    asked = {name: answer for name, answer in answers.items() if name in file} | {"f": blank()}
+    split = plan(asked, file, store_quorum(asked), voter_answers=asked, now=0)["split"]
+    assert "a, b, c, d, f" in split
+    assert "a, b, c, d, e" in split
+    assert "voters.yml" in split
+    limited = plan({"o1": other()}, file, store_quorum(asked), voter_answers=asked, now=0)["split"]
+    assert "--limit would split" in limited
+    assert make(answers)["split"] == ""
+
+
+def test_a_member_that_never_started_is_no_other_voter() -> None:
+    listed = [{**item, "name": "" if item["name"] == "e" else item["name"]} for item in members(VOTERS[:4])]
+    answers = {name: voter(name, members=listed) for name in VOTERS[:4]}
+    assert make({**answers, "e": blank()})["split"] == ""
+
+
+def test_a_single_voter_becomes_three_only_all_at_once_and_when_told_so() -> None:
+    alone = blank()
+    alone["probe"]["http"]["status"] = {"status": 200, "body": {"leader_id": "a", "voter_node_ids": ["a"]}}
+    answers = {"a": alone, "b": blank(), "c": blank()}
+
+    def split(names: str, **settings: bool) -> str:
+        run = {name: answers[name] for name in names}
+        return plan(run, ("a", "b", "c"), store_quorum(answers), voter_answers=answers, now=0, **settings)[
+            "split"
+        ]
+
+    assert "without --limit" in split("ab")
+    assert "p2p_accept_outage=true" in split("abc")
+    assert split("abc", accept_outage=True) == ""
+
+
+def test_a_node_that_missed_a_change_of_voters_can_be_brought_along(healthy: Healthy) -> None:
+    late = other("p2p_orchestrator")
+    late["probe"]["http"]["status"]["body"]["voter_node_ids"] = ["a", "b", "c", "d", "old"]
+    assert plan({"o1": late}, VOTERS, store_quorum(healthy()), voter_answers=healthy(), now=0)["split"] == ""

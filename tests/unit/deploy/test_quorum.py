@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from filter_plugins.p2p_quorum import gate, takes_part, majority, store_quorum
+from filter_plugins.p2p_quorum import gate, majority, store_quorum, takes_part
 from tests.unit.deploy.conftest import IDS, VOTERS, dead, members, voter
 
 Answers = dict[str, dict[str, Any]]
