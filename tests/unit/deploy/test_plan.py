@@ -196,11 +196,11 @@ def test_a_single_voter_becomes_three_only_all_at_once_and_when_told_so() -> Non
     alone["probe"]["http"]["status"] = {"status": 200, "body": {"leader_id": "a", "voter_node_ids": ["a"]}}
     answers = {"a": alone, "b": blank(), "c": blank()}
 
-    def split(names: str, **settings: bool) -> str:
+    def split(names: str, *, accept_outage: bool = False) -> str:
         run = {name: answers[name] for name in names}
-        return plan(run, ("a", "b", "c"), store_quorum(answers), voter_answers=answers, now=0, **settings)[
-            "split"
-        ]
+        quorum = store_quorum(answers)
+        found = plan(run, tuple("abc"), quorum, voter_answers=answers, now=0, accept_outage=accept_outage)
+        return found["split"]
 
     assert "without --limit" in split("ab")
     assert "p2p_accept_outage=true" in split("abc")
