@@ -171,7 +171,7 @@ def test_two_leaders_are_asked_again_and_then_critical(run: Run) -> None:
     with ExitStack() as stack:
         for name, port in zip(("local-a", "local-b"), ports, strict=True):
             stack.enter_context(_orchestrator(name, port, run.folder))
-        done = run(*PYTHON, "-e", "p2p_health_election_wait=1", fleet=PAIR.format(*ports))
+        done = run(*PYTHON, "-v", "-e", "p2p_health_election_wait=1", fleet=PAIR.format(*ports))
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stdout.count("[p2p_health : Every node says what it is]") == 2
     cluster = json.loads((run.reports / "health.json").read_text())["cluster"]
@@ -184,7 +184,7 @@ def test_a_cluster_that_works_with_a_broken_node_is_degraded(run: Run) -> None:
     with _orchestrator("local-a", ports[0], run.folder):
         _until_listened(ports[0])
         for fail_on, code in (("critical", 0), ("degraded", 2)):
-            done = run(*PYTHON, "-e", f"p2p_health_fail_on={fail_on}", fleet=PAIR.format(*ports))
+            done = run(*PYTHON, "-v", "-e", f"p2p_health_fail_on={fail_on}", fleet=PAIR.format(*ports))
             assert done.returncode == code, done.stdout + done.stderr
             assert "DEGRADED: local-a leads in term 1, quorum (1 of 1 voters" in done.stdout
             assert done.stdout.count("[p2p_health : Every node says what it is]") == 1
