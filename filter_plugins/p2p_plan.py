@@ -50,6 +50,7 @@ def plan(
     now: float,
     batches: Sequence[str | int] = ("100%",),
     accept_outage: bool = False,
+    cutover: bool = False,
 ) -> Plan:
     """Sort the nodes of a run by what they need.
 
@@ -62,6 +63,8 @@ def plan(
         batches: How many of the nodes that run and do not vote are changed at a time, as numbers or as
             percentages of them; the last one is repeated.
         accept_outage: The operator said that a lost quorum is accepted.
+        cutover: The whole fleet goes over to another program: the voters do so all at once, since the old
+            and the new ones do not elect together.
 
     Returns:
         The plan. A voter whose store is empty starts only where that is safe: all of a majority are blank
@@ -94,24 +97,25 @@ def plan(
             drift = answer["probe"]["drift"]
             result["drift"][name] = [f"{item['part']} {item['name']}: {item['why']}" for item in drift]
             result["stops"][name] = _stopped(answer["probe"])
-            _sort(name, voters, result)
+            _sort(name, voters, result, at_once=cutover)
     _settle_empty_stores(voters, quorum, voter_answers, result)
     counting = {*quorum["counting"], *result["voters_at_once"]}
     result["quorum_expected"] = len(counting) * 2 > len(voters)
     leading = {quorum["leader"], *_leaders(voter_answers.values())}
     result["voters_one_by_one"].sort(key=lambda voter: voter in leading)
     result["split"] = why_split(voters, quorum, answers, voter_answers, accept_outage=accept_outage)
-    _choose_canary(result)
+    if any(leading) and not cutover and quorum["tolerates"] >= 0:
+        _choose_canary(result)
     _batch(result, batches)
     return result
 
 
 def _choose_canary(result: Plan) -> None:
-    """Let one node that does not vote go first, if others follow it and a cluster is there to tell."""
+    """Let one node that does not vote go before the others that change."""
     touched = [*result["voters_at_once"], *result["voters_one_by_one"], *result["others"]]
-    running = [name for name in result["others"] if result["stops"][name]]
-    if result["quorum"]["tolerates"] < 0 or not result["quorum"]["members"] or len(touched) < 2:  # noqa: PLR2004  itself alone is no canary
+    if len(touched) == 1:
         return
+    running = [name for name in result["others"] if result["stops"][name]]
     # One that runs now shows most: it restarts as the others will.
     for name in [*running, *result["others"]][:1]:
         result["canary"].append(name)
@@ -196,13 +200,13 @@ def _stopped(probe: Mapping[str, Any]) -> list[str]:
     return sorted(name for name in restarted if probe["services"].get(name, {}).get("active") == "active")
 
 
-def _sort(name: str, voters: Sequence[str], result: Plan) -> None:
+def _sort(name: str, voters: Sequence[str], result: Plan, *, at_once: bool) -> None:
     """Put a node that answered into the list of what it needs."""
     if not result["drift"][name]:
         result["unchanged"].append(name)
     elif name not in voters:
         result["others"].append(name)
-    elif result["stops"][name]:
+    elif result["stops"][name] and not at_once:
         result["voters_one_by_one"].append(name)
     else:
         result["voters_at_once"].append(name)
@@ -212,9 +216,13 @@ def _settle_empty_stores(
     voters: Sequence[str], quorum: Mapping[str, Any], voter_answers: Mapping[str, Answer], result: Plan
 ) -> None:
     """Decide which voters with an empty store may start, and refuse the others."""
-    if len(voters) == 1:
+    stores = {
+        name: answer["probe"]["etcd"]
+        for name, answer in voter_answers.items()
+        if "probe" in answer and answer["probe"]["etcd"] is not None
+    }
+    if len(voters) == 1 or not stores:
         return
-    stores = {name: answer["probe"]["etcd"] for name, answer in voter_answers.items() if "probe" in answer}
     empty = [name for name, store in stores.items() if store["has_data"] is False]
     mine = [name for name in voters if name in empty and result["drift"].get(name)]
     if not quorum["members"] and len(empty) == len(stores):

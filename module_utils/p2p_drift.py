@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping
+from typing import Any, Dict, List, Mapping, Optional
 
 from .p2p_digest import service_wanted
+from .p2p_environment import BrokenEnvironmentError, lacking
 from .p2p_releases import root_drift
 from .p2p_services import manager_for, names_asked, restarts_service, service_drift
 from .p2p_systemd import ServiceError
@@ -18,8 +19,8 @@ def node_drift(wanted: Mapping[str, Any], root: str, timeout: float) -> List[Dic
     """Compare a node with what it is meant to be.
 
     Args:
-        wanted: `release` (of the filter p2p_release_wanted) and `services` (of p2p_service_wanted), each
-          optional.
+        wanted: `release` (of the filter p2p_release_wanted), `environment` (the parameters of
+          p2p_environment) and `services` (of p2p_service_wanted), each optional.
         root: where releases lie, unless the release says so itself.
         timeout: seconds that each question to the service manager may take.
 
@@ -45,9 +46,20 @@ def node_drift(wanted: Mapping[str, Any], root: str, timeout: float) -> List[Dic
             dict(item._asdict(), restarts=[] if item.part == "file" else runners)
             for item in root_drift(release)
         ]
+    found += _environment(wanted.get("environment"), timeout)
     for service in services:
         found += _service(service, timeout)
     return found
+
+
+def _environment(spec: Optional[Mapping[str, Any]], timeout: float) -> List[Dict[str, Any]]:
+    if not spec:
+        return []
+    try:
+        lacks = lacking(spec, timeout)
+    except BrokenEnvironmentError as trouble:
+        return [{"part": "venv", "name": spec["venv"], "why": "%s" % trouble, "restarts": []}]
+    return [{"part": "package", "name": line, "why": "missing", "restarts": []} for line in lacks]
 
 
 def _service(service: Mapping[str, Any], timeout: float) -> List[Dict[str, Any]]:

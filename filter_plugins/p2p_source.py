@@ -1,0 +1,55 @@
+"""Which of the two programs runs on a node: the bundled orchestrator, or the original from a checkout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+NAMES_SHOWN = 5
+
+
+def running(answer: Mapping[str, Any]) -> set[str]:
+    """Return `bundled` and `checkout` as far as they run on a node.
+
+    Args:
+        answer: The registered result of its probe.
+    """
+    processes = (answer.get("probe") or {}).get("processes") or []
+    return {"checkout" if "p2p_orchestrator.py" in process["cmdline"] else "bundled" for process in processes}
+
+
+def why_mixed(answers: Mapping[str, Mapping[str, Any]], source: str, *, cutover: bool, limited: bool) -> str:
+    """Return why a run may not go on because the fleet would run two different programs, or nothing.
+
+    The two do not elect together: a fleet goes over as a whole, and only when told so.
+
+    Args:
+        answers: What each node of the run, and each voter, answered.
+        source: What the run deploys, `bundled` or `checkout`.
+        cutover: The operator said that the fleet goes over.
+        limited: Whether the run leaves nodes out.
+    """
+    others = [name for name, answer in answers.items() if running(answer) - {source}]
+    if not others or (cutover and not limited):
+        return ""
+    shown = ", ".join(others[:NAMES_SHOWN]) + (
+        f" and {len(others) - NAMES_SHOWN} more" if others[NAMES_SHOWN:] else ""
+    )
+    remedy = (
+        "a cut-over takes the whole fleet: run without --limit"
+        if cutover
+        else f"to cut the whole fleet over, run without --limit and with -e p2p_orchestrator_source={source}"
+        " -e p2p_cutover=true; nobody leads for about a minute"
+    )
+    other = "the original orchestrator" if source == "bundled" else "the bundled orchestrator"
+    return (
+        f"{shown} run {other}, which does not elect together with p2p_orchestrator_source={source}: {remedy}"
+    )
+
+
+class FilterModule:
+    """Filters about the two programs."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return the filters by name."""
+        return {"p2p_why_mixed": why_mixed}
