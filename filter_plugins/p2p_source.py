@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 NAMES_SHOWN = 5
+_ACTIVATE = re.compile(r"""(?:^|[\s;&])(?:source|\.)\s+["']?([^\s"';&]+)/bin/activate""")
 
 
 def running(answer: Mapping[str, Any]) -> set[str]:
@@ -47,9 +49,23 @@ def why_mixed(answers: Mapping[str, Mapping[str, Any]], source: str, *, cutover:
     )
 
 
+def checkout_venv(activate: str, ai_service: str, user: str) -> str:
+    """Return the folder of a checkout's virtual environment.
+
+    Args:
+        activate: Shell text of the fleet file, such as `source ~/ringrift/ai-service/venv/bin/activate`.
+        ai_service: The checkout's `ai-service`, where a relative path starts; its `venv` is the default.
+        user: Owner of the checkout, whose home `~` and `$HOME` are.
+    """
+    found = _ACTIVATE.search(activate)
+    path = found.group(1) if found else "venv"
+    path = re.sub(r"^(~|\$HOME|\$\{HOME\})(?=/|$)", f"~{user}", path)
+    return path if path.startswith(("/", "~")) else f"{ai_service}/{path}"
+
+
 class FilterModule:
     """Filters about the two programs."""
 
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
-        return {"p2p_why_mixed": why_mixed}
+        return {"p2p_checkout_venv": checkout_venv, "p2p_why_mixed": why_mixed}

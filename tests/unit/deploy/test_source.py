@@ -1,0 +1,58 @@
+"""Two programs that do not elect together, and where a checkout has its environment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from filter_plugins.p2p_source import checkout_venv, why_mixed
+
+AI = "~me/ringrift/ai-service"
+
+
+@pytest.mark.parametrize(
+    ("activate", "venv"),
+    [
+        ("", f"{AI}/venv"),
+        ("source ~/ringrift/ai-service/venv/bin/activate", "~me/ringrift/ai-service/venv"),
+        ("source $HOME/env/bin/activate", "~me/env"),
+        (". ${HOME}/env/bin/activate && export X=1", "~me/env"),
+        ("cd /srv/x && . .venv/bin/activate", f"{AI}/.venv"),
+        ('source "/opt/venv/bin/activate"', "/opt/venv"),
+        ("source ~other/venv/bin/activate", "~other/venv"),
+        ("conda activate x", f"{AI}/venv"),
+        ("true; source /workspace/venv/bin/activate;", "/workspace/venv"),
+    ],
+)
+def test_the_environment_is_read_out_of_shell_text(activate: str, venv: str) -> None:
+    assert checkout_venv(activate, AI, "me") == venv
+
+
+def runs(*commands: str) -> dict[str, Any]:
+    """Return the answer of a node with these orchestrators."""
+    return {"probe": {"processes": [{"cmdline": command} for command in commands]}}
+
+
+ORIGINAL = runs("/home/me/venv/bin/python scripts/p2p_orchestrator.py --node-id a")
+BUNDLED = runs("/opt/p2p-cluster/current/venv/bin/python -m p2p_orchestrator --host 0.0.0.0")
+FLEET = {"a": ORIGINAL, "b": BUNDLED, "c": runs(), "d": {"unreachable": True}}
+
+
+def test_a_fleet_of_one_program_is_not_mixed() -> None:
+    assert why_mixed({"b": BUNDLED, "c": runs()}, "bundled", cutover=False, limited=True) == ""
+    assert why_mixed({"a": ORIGINAL}, "checkout", cutover=False, limited=False) == ""
+
+
+@pytest.mark.parametrize(
+    ("source", "named", "other"), [("bundled", "a", "the original"), ("checkout", "b", "the bundled")]
+)
+def test_the_other_program_is_refused_with_its_nodes(source: str, named: str, other: str) -> None:
+    why = why_mixed(FLEET, source, cutover=False, limited=False)
+    assert why.startswith(f"{named} run {other} orchestrator")
+    assert f"-e p2p_orchestrator_source={source} -e p2p_cutover=true" in why
+
+
+def test_a_cut_over_takes_the_whole_fleet() -> None:
+    assert why_mixed(FLEET, "bundled", cutover=True, limited=False) == ""
+    assert "without --limit" in why_mixed(FLEET, "bundled", cutover=True, limited=True)
