@@ -158,7 +158,7 @@ probe:
       description:
         - C(current) (its directory), C(name), C(manifest) (C(name), C(created_at), C(python), C(packages),
           C(lock_sha256), C(wheel)), C(previous) (the name that a rollback goes to), C(available) (names of
-          the others).
+          the others), C(built) (by name when it was first built, in seconds since the epoch).
       type: dict
       returned: always
     imports_missing:

@@ -89,7 +89,17 @@ def releases(root: str) -> Dict[str, Any]:
         "manifest": short,
         "previous": name_of(previous),
         "available": [name_of(path) for path in others],
+        "built": built(root),
     }
+
+
+def built(root: str) -> Dict[str, float]:
+    """Return when each finished release was first built, in seconds since the epoch, by name."""
+    found: Dict[str, float] = {}
+    for path in complete(root):  # the newest build of a name comes first
+        manifest = read_manifest(path) or {}
+        found[str(manifest.get("name"))] = float(manifest.get("created_at") or 0)
+    return found
 
 
 def _shares_system_packages(venv: str) -> bool:

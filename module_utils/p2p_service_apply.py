@@ -140,7 +140,10 @@ class Request:
             after["state"] = (
                 "inactive" if stopped else ("active (restarted)" if "restart" in parts else "active")
             )
-            after["configuration"] = "none" if stopped else (self.wanted["config_digest"] or "none")[:12]
+            # Without a definition to compare with, it starts with the configuration that it has.
+            after["configuration"] = (
+                "none" if stopped else (self.wanted["config_digest"] or before["configuration"])[:12]
+            )
             current = self.wanted["current"]
             if stopped:
                 after["runs from"] = "none"

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from module_utils import p2p_release_plan
+from module_utils.p2p_probe_parts import releases
 from module_utils.p2p_release_apply import apply
 from module_utils.p2p_release_plan import ReleaseError, Request
 from module_utils.p2p_releases import link_target, release_drift, root_drift
@@ -105,6 +106,15 @@ def test_back_to_a_named_release_and_back_again(root: Root) -> None:
     assert root.run(state="active")["release"] == "a"
     with pytest.raises(ReleaseError, match="no finished release x; there are: c, b, a"):
         root.run(name="x", state="active")
+
+
+def test_the_order_in_which_releases_were_built_outlives_a_rollback(root: Root) -> None:
+    for name in "abc":
+        root.release(name)
+    before = releases(str(root.path))["built"]
+    assert sorted(before, key=lambda name: before[name]) == ["a", "b", "c"]
+    root.run(name="a", state="active")
+    assert releases(str(root.path))["built"] == before
 
 
 def test_nothing_to_go_back_to(root: Root) -> None:
