@@ -17,7 +17,7 @@ NODES = (*VOTERS, "lambda-gh200-a")
 SERVICE = "p2p_orchestrator"
 HOMES = {"hetzner-cpu3": "/home/ubuntu/ringrift", "vultr-a100-20gb-2": "/srv/ringrift"}
 # What jobs on a GPU need is left open; a service that they do not run in is held to 2.0.
-EXPOSURE = 5.0
+EXPOSURE = 3.0
 
 
 def node(name: str) -> testinfra.host.Host:
