@@ -30,7 +30,11 @@ def plan_text(plan: Mapping[str, Any], check: bool = False) -> list[str]:
         lines.append(f"etcd: a new store is formed by {_names(plan['bootstrap'])}")
     for name in plan["canary"]:
         lines.append(f"first, as the canary: {_one(plan, name)}")
-    if plan["voters_at_once"]:
+    if any(plan["stops"].get(name) for name in plan["voters_at_once"]):
+        lines.append(
+            f"voters that go over all at once, nobody leads meanwhile: {_names(plan['voters_at_once'])}"
+        )
+    elif plan["voters_at_once"]:
         lines.append(
             f"voters that start or are mended, nothing that counts stops: {_names(plan['voters_at_once'])}"
         )

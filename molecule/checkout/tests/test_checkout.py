@@ -172,3 +172,26 @@ def test_a_checkout_that_is_not_there_is_named_with_the_remedy() -> None:
     output = " ".join((answer.stdout + answer.stderr).split())
     assert "there is no virtual environment at /nowhere/venv" in output
     assert status("lambda-gh200-a")["leader_id"] == min(VOTERS)
+
+
+def test_the_fleet_goes_over_to_the_bundled_program_and_back() -> None:
+    job = node("hetzner-cpu3").file(f"{checkout('hetzner-cpu3')}/job.pid").content_string
+    over = deploy("-e", "p2p_orchestrator_source=bundled", "-e", "p2p_cutover=true")
+    assert over.returncode == 0, over.stdout[-3000:] + over.stderr
+    for name in NODES:
+        assert "-m p2p_orchestrator" in node(name).check_output(
+            "tr '\\0' ' ' </proc/%s/cmdline", show(name, "MainPID")
+        )
+    assert node("hetzner-cpu3").service("p2p-etcd").is_running
+    assert status("lambda-gh200-a")["leader_id"] in VOTERS
+    back = deploy("-e", "p2p_orchestrator_source=checkout", "-e", "p2p_cutover=true")
+    assert back.returncode == 0, back.stdout[-3000:] + back.stderr
+    assert {status(name)["leader_id"] for name in NODES} == {min(VOTERS)}
+    store = node("hetzner-cpu3").service("p2p-etcd")
+    assert not store.is_running
+    assert not store.is_enabled
+    assert node("hetzner-cpu3").run("kill -0 %s", job).succeeded
+    again = deploy("-e", "p2p_orchestrator_source=checkout")
+    assert again.returncode == 0
+    assert "changed=0" in again.stdout
+    assert not any(f"changed={number}" in again.stdout for number in range(1, 9))

@@ -61,6 +61,13 @@ def test_the_plan_names_who_restarts_in_which_order_and_what_may_fail_meanwhile(
     assert plan_text(PLAN, check=True)[0].startswith("8 of 9 nodes would change")
 
 
+def test_a_cut_over_is_said_to_cost_the_leader() -> None:
+    plan = {**PLAN, "voters_at_once": ["first", "leader"], "voters_one_by_one": []}
+    assert "voters that go over all at once, nobody leads meanwhile: 2 nodes: first, leader" in plan_text(
+        plan
+    )
+
+
 def test_a_long_list_of_names_is_cut() -> None:
     plan = {**PLAN, "others": [f"n{number}" for number in range(40)], "batches": [40]}
     assert any(line.endswith("n11 and 28 more") for line in plan_text(plan))
