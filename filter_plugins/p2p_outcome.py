@@ -49,6 +49,7 @@ def plan_text(plan: Mapping[str, Any], check: bool = False) -> list[str]:
         batch = plan["others"][start : start + size]
         lines.append(f"batch {number} of {len(plan['batches'])}, nodes that do not vote: {_names(batch)}")
         start += size
+    lines += [f"warning: {line}" for line in plan["warnings"]]
     for what in ("unreachable", "refused"):
         lines += [f"{what}: {name} ({why})" for name, why in sorted(plan[what].items())]
     return lines

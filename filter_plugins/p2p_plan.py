@@ -20,7 +20,8 @@ class Plan(TypedDict):
     `joining` voters of a living store that never started; `token` names a store that is formed now.
     `quorum` is the live store before the run; `quorum_expected` says whether a majority counts once the
     voters of `voters_at_once` do. `drift` says what differs on a node, `stops` which running services its
-    mending stops. `split` says why the run may not go on, because it would change who votes.
+    mending stops. `warnings` are lines about ports that a new node misses. `split` says why the run may not
+    go on, because it would change who votes.
     """
 
     unchanged: list[str]
@@ -38,6 +39,7 @@ class Plan(TypedDict):
     quorum_expected: bool
     drift: dict[str, list[str]]
     stops: dict[str, list[str]]
+    warnings: list[str]
     split: str
 
 
@@ -51,6 +53,7 @@ def plan(
     batches: Sequence[str | int] = ("100%",),
     accept_outage: bool = False,
     cutover: bool = False,
+    preflight: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Sort the nodes of a run by what they need.
 
@@ -65,6 +68,7 @@ def plan(
         accept_outage: The operator said that a lost quorum is accepted.
         cutover: The whole fleet goes over to another program: the voters do so all at once, since the old
             and the new ones do not elect together.
+        preflight: Which new nodes reach no majority of the voters, from `p2p_preflight`.
 
     Returns:
         The plan. A voter whose store is empty starts only where that is safe: all of a majority are blank
@@ -86,11 +90,15 @@ def plan(
         quorum_expected=False,
         drift={},
         stops={},
+        warnings=list((preflight or {}).get("warnings", [])),
         split="",
     )
+    cut_off = (preflight or {}).get("refused", {})
     for name, answer in answers.items():
         if answer.get("unreachable"):
             result["unreachable"][name] = _why(answer)
+        elif name in cut_off:
+            result["refused"][name] = cut_off[name]
         elif "probe" not in answer:
             result["refused"][name] = _why(answer)
         else:

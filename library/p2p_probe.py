@@ -54,6 +54,13 @@ options:
     type: list
     elements: path
     default: []
+  reach:
+    description:
+      - Ports of other machines that the node has to reach, each with C(host) and C(port). They are tried
+        where the node differs from O(wanted) and O(service) does not run, and nowhere else.
+    type: list
+    elements: dict
+    default: []
   imports:
     description: Top-level modules that the virtual environment should have.
     type: list
@@ -201,6 +208,13 @@ probe:
       description: By path the SHA-256 of O(digests), null where there is no file.
       type: dict
       returned: always
+    reach:
+      description:
+        - O(reach), each with C(outcome), which is V(open), V(refused) (the machine answers, nobody listens)
+          or V(blocked), and C(why). Null if they were not tried.
+      type: list
+      elements: dict
+      returned: always
     errors: {description: By part why it could not be read., type: dict, returned: always}
     voter: {description: O(voter)., type: bool, returned: always}
     elapsed_ms: {description: Milliseconds that the probe took., type: float, returned: always}
@@ -223,6 +237,7 @@ def main() -> None:
             "wanted": {"type": "dict"},
             "etcd": {"type": "dict"},
             "digests": {"type": "list", "elements": "path", "default": []},
+            "reach": {"type": "list", "elements": "dict", "default": []},
             "imports": {"type": "list", "elements": "str", "default": []},
             "venv": {"type": "path"},
             "log_lines": {"type": "int", "default": 5},

@@ -21,6 +21,7 @@ from .p2p_node import (
     describe_user,
 )
 from .p2p_processes import listener, orchestrators, start_time, watchdogs
+from .p2p_reach import reach
 from .p2p_releases import complete, link_target, name_of, read_manifest
 from .p2p_run import run
 from .p2p_services import DIGEST_VARIABLE
@@ -31,6 +32,8 @@ from .p2p_x509 import not_after
 SCHEMA = 1
 # On top of a check's own bound: the moment that a check which just made it needs to hand over its answer.
 GRACE = 0.5
+# A connection across the world takes a quarter of a second; one lost packet adds one.
+REACH_SECONDS = 3.0
 
 
 def _digest(path: str) -> Optional[str]:
@@ -195,6 +198,7 @@ def probe(params: Mapping[str, Any]) -> Dict[str, Any]:
     # Each question inside a look is bounded by `timeout` as well; some looks ask twice.
     answers, errors = look(parts, 2 * timeout + GRACE)
     running = answers.get("running") or {}
+    drift = _drift(answers, errors)
     result: Dict[str, Any] = {
         "schema": SCHEMA,
         "platform": answers.get("platform"),
@@ -215,7 +219,8 @@ def probe(params: Mapping[str, Any]) -> Dict[str, Any]:
         "etcd": answers.get("etcd")
         or ({"error": errors["etcd"], "has_data": None} if "etcd" in errors else None),
         "certificates": answers.get("certificates") or [],
-        "drift": _drift(answers, errors),
+        "drift": drift,
+        "reach": reach(params["reach"], REACH_SECONDS) if _is_new(params, answers, drift) else None,
         "errors": errors,
         "voter": bool(params.get("voter")),
         "elapsed_ms": 0.0,
@@ -223,6 +228,12 @@ def probe(params: Mapping[str, Any]) -> Dict[str, Any]:
     result["digests"] = {str(path): _digest(str(path)) for path in params.get("digests") or []}
     result["elapsed_ms"] = round((time.monotonic() - began) * 1000, 1)
     return result
+
+
+def _is_new(params: Mapping[str, Any], answers: Mapping[str, Any], drift: List[Dict[str, Any]]) -> bool:
+    """Tell whether what a node reaches matters before it is started: a running one says so by itself."""
+    service = (answers.get("services") or {}).get(params["service"]) or {}
+    return bool(params.get("reach")) and bool(drift) and service.get("active") != "active"
 
 
 def _units(params: Mapping[str, Any]) -> List[str]:

@@ -15,6 +15,7 @@ PLAN: dict[str, Any] = {
     "voters_one_by_one": ["first", "leader"],
     "others": ["o1", "o2", "o3", "o4"],
     "batches": [1, 3],
+    "warnings": ["o1 does not reach first at 192.0.2.1:8771 (no answer within 3 s)"],
     "bootstrap": [],
     "unreachable": {"gone": "timed out"},
     "refused": {"empty": "its data is gone"},
