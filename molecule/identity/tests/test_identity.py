@@ -6,10 +6,9 @@ import json
 import subprocess
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytest
 
@@ -17,6 +16,7 @@ from library import p2p_certificate
 from tests.integration.identity import deployed
 from tests.integration.identity.deployed import CLIENT, CLUSTER, HEARTBEAT, PEER, deploy, knock
 from tests.integration.identity.watch import Watch
+from tests.unit.identity.controller import Controller, member
 
 Answer = TypeVar("Answer")
 VOTERS = ("hetzner-cpu81", "hetzner-cpu82", "vultr-a100-81")
@@ -38,21 +38,8 @@ def wait_for(condition: Callable[[], Answer], seconds: float) -> Answer:
 
 def certificates(state: Path, *nodes: str, voter: bool = False, **changes: int) -> None:
     """Run the module that keeps the certificates on a directory, as a deploy of these nodes does."""
-    params: dict[str, Any] = {
-        "state_dir": str(state),
-        "cluster": CLUSTER,
-        "passphrase": "",
-        "nodes": [{"node_id": name, "addresses": [name], "server": voter} for name in nodes],
-        "removed": [],
-        "seen": {},
-        "adopt": "",
-        "ca_days": 3650,
-        "leaf_days": 90,
-        "renew_below_days": 30,
-        "rotate": "none",
-        "lock_seconds": 5,
-    }
-    p2p_certificate.run(params | changes, check_mode=False, now=datetime.now(timezone.utc))
+    specs = [member(name, name, server=voter) for name in nodes]
+    Controller(state, nodes=specs, defaults={"cluster": CLUSTER, "lock_seconds": 5, **changes}).run()
 
 
 def all_agree(names: tuple[str, ...] = VOTERS) -> str | None:
@@ -155,9 +142,40 @@ def test_a_second_controller_is_refused_before_anything_is_touched(
     assert not list((tmp_path / "empty").rglob("*.pem"))
 
 
+def drop(node: str, *voters: str) -> None:
+    """Let what a node sends to the heartbeat port of these voters, and of no other, get lost."""
+    deployed.on(node, "iptables", "--flush", "OUTPUT")
+    for voter in voters:
+        deployed.on(
+            node,
+            "iptables",
+            "-A",
+            "OUTPUT",
+            "-p",
+            "tcp",
+            "-d",
+            voter,
+            "--dport",
+            str(HEARTBEAT),
+            "-j",
+            "DROP",
+        )
+
+
+def test_a_new_node_that_reaches_no_majority_of_the_voters_is_left_alone(fleet: Path) -> None:
+    drop(COMER, *VOTERS[:2])
+    said = deploy(fleet, "--limit", COMER, codes=(2,))
+    missed = ", ".join(f"{name} at {name}:{HEARTBEAT} (no answer within 3 s)" for name in VOTERS[:2])
+    assert f"{COMER} reaches 1 of 3 voters, which is no majority: not {missed}" in said
+    assert not deployed.files(COMER)
+
+
 def test_a_new_node_joins_by_a_limited_run_that_shows_no_key(fleet: Path) -> None:
     voters = {name: deployed.processes(name) for name in VOTERS}
+    drop(COMER, VOTERS[1])
     said = deploy(fleet, "--limit", COMER, "-vvv", "--diff")
+    drop(COMER)
+    assert f"{COMER} does not reach {VOTERS[1]} at {VOTERS[1]}:{HEARTBEAT} (no answer within 3 s)" in said
     assert wait_for(lambda: all_agree((*VOTERS, COMER)), 20) in VOTERS
     assert {name: deployed.processes(name) for name in VOTERS} == voters
     keys = [p2p_certificate.blocks(path.read_bytes())[1] for path in deployed.state_dir().rglob("*.pem")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import datetime as dt
 import http.client
 import json
 import shutil
@@ -20,38 +19,17 @@ import aiohttp
 import pytest
 
 from library import p2p_certificate as subject
-
-pytestmark = pytest.mark.skipif(shutil.which("etcd") is None, reason="etcd is not installed")
+from tests.unit.identity.controller import Controller, member
 
 VOTERS = {f"hetzner-cpu{n}": f"127.0.31.{n}" for n in (1, 2, 3)}
 OUTSIDER = "vast-28918742"
+MEMBERS = [member(name, address, server=True) for name, address in VOTERS.items()]
 PATIENCE = 30.0  # seconds for an election on a busy machine
 
 
-@dataclass
-class Controller:
-    """A controller's directory of certificates."""
-
-    root: Path
-
-    def run(self, **changes: Any) -> dict[str, Any]:
-        """Run the module for the three voters and one node that does not vote."""
-        nodes = [{"node_id": n, "addresses": [a], "server": True} for n, a in VOTERS.items()]
-        params: dict[str, Any] = {
-            "state_dir": str(self.root),
-            "cluster": "lab",
-            "passphrase": "",
-            "nodes": [*nodes, {"node_id": OUTSIDER, "addresses": [], "server": False}],
-            "removed": [],
-            "seen": {},
-            "adopt": "",
-            "ca_days": 3650,
-            "leaf_days": 90,
-            "renew_below_days": 30,
-            "rotate": "none",
-            "lock_seconds": 5,
-        }
-        return subject.run(params | changes, check_mode=False, now=dt.datetime.now(dt.timezone.utc))[0]
+def issuer(root: Path) -> Controller:
+    """Return a controller of the three voters and one node that does not vote."""
+    return Controller(root, nodes=[*MEMBERS, member(OUTSIDER)])
 
 
 def deliver(result: dict[str, Any], node_id: str, folder: Path) -> Path:
@@ -181,11 +159,12 @@ def free_port() -> int:
 
 @pytest.fixture
 def controller(tmp_path: Path) -> Controller:
-    return Controller(tmp_path / "state")
+    return issuer(tmp_path / "state")
 
 
 @pytest.fixture
 def cluster(tmp_path: Path, controller: Controller) -> Iterator[Cluster]:
+    assert shutil.which("etcd"), "etcd is not installed: apt-get install etcd-server"
     made = Cluster(tmp_path, free_port(), free_port())
     result = controller.run()
     for name in [*VOTERS, OUTSIDER]:
@@ -233,8 +212,8 @@ async def test_who_gets_in_and_who_does_not(cluster: Cluster, controller: Contro
         assert int((await answer.json(content_type=None))["leader"]) > 0
 
     # Nobody without a certificate, with one of another CA, or of another cluster.
-    stranger = deliver(Controller(tmp_path / "other").run(), OUTSIDER, tmp_path / "tls-stranger")
-    foreign = Controller(tmp_path / "prod").run(cluster="prod")
+    stranger = deliver(issuer(tmp_path / "other").run(), OUTSIDER, tmp_path / "tls-stranger")
+    foreign = issuer(tmp_path / "prod").run(cluster="prod")
     foreign_voter = deliver(foreign, "hetzner-cpu1", tmp_path / "tls-foreign")
     for peer in (False, True):
         assert not refused(cluster, own, own, peer=peer)
@@ -251,9 +230,7 @@ async def test_who_gets_in_and_who_does_not(cluster: Cluster, controller: Contro
     # A removed voter is out as soon as its colleagues have the list, without a restart.
     stolen = cluster.own("hetzner-cpu3")
     result = controller.run(
-        nodes=[
-            {"node_id": n, "addresses": [VOTERS[n]], "server": True} for n in ("hetzner-cpu1", "hetzner-cpu2")
-        ],
+        nodes=MEMBERS[:2],
         removed=["hetzner-cpu3"],
     )
     for name in ("hetzner-cpu1", "hetzner-cpu2"):

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives import serialization
 
 from library import p2p_certificate as subject
 
-from .conftest import Controller, fleet
+from .conftest import NOW
+from .controller import Controller, fleet
 
 
 def without_keys(result: dict[str, Any]) -> str:
@@ -57,7 +58,7 @@ def test_preview_on_a_blank_controller_tells_the_truth_and_writes_nothing(contro
 
 
 def controller_twin(controller: Controller) -> Controller:
-    return Controller(controller.root.parent / "twin")
+    return Controller(controller.root.parent / "twin", now=NOW)
 
 
 def test_second_run_changes_nothing(controller: Controller) -> None:
@@ -419,7 +420,7 @@ def test_rotation_with_a_passphrase(controller: Controller) -> None:
 
 def test_second_controller_is_refused_before_anything_is_written(controller: Controller) -> None:
     first = controller.run()
-    second = Controller(controller.root.parent / "second")
+    second = Controller(controller.root.parent / "second", now=NOW)
     seen = {"hetzner-cpu1": first["ca_bundle_sha256"], "vast-1": None}
     for check_mode in (True, False):
         with pytest.raises(
@@ -444,7 +445,7 @@ def test_nodes_one_stage_behind_are_not_strangers(controller: Controller) -> Non
 def test_second_controller_takes_the_cluster_over_through_an_overlap(controller: Controller) -> None:
     first = controller.run()
     old_leaf = leaf_of(first, "hetzner-cpu1")
-    second = Controller(controller.root.parent / "second")
+    second = Controller(controller.root.parent / "second", now=NOW)
     seen = {"hetzner-cpu1": first["ca_bundle_sha256"]}
     taken = {"seen": seen, "adopt": first["ca_bundle"]}
     preview = second.run(check_mode=True, rotate="start", **taken)
@@ -470,7 +471,7 @@ def test_second_controller_takes_the_cluster_over_through_an_overlap(controller:
 
 def test_controller_with_a_ca_of_its_own_does_not_mix_it_in(controller: Controller) -> None:
     first = controller.run()
-    second = Controller(controller.root.parent / "second")
+    second = Controller(controller.root.parent / "second", now=NOW)
     second.run()
     seen = {"hetzner-cpu1": first["ca_bundle_sha256"]}
     refused(
@@ -483,7 +484,7 @@ def test_controller_with_a_ca_of_its_own_does_not_mix_it_in(controller: Controll
 
 
 def test_bundle_of_another_cluster_is_not_adopted(controller: Controller) -> None:
-    other = Controller(controller.root.parent / "other", defaults={"cluster": "prod"}).run()
+    other = Controller(controller.root.parent / "other", now=NOW, defaults={"cluster": "prod"}).run()
     controller.root.mkdir(mode=0o700, parents=True)
     refused(
         controller,
