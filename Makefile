@@ -48,7 +48,7 @@ lock: venv ## write the hash locks anew from requirements/*.in
 	    --python-version "$${set#*:}" "$${set%:*}.in" --output-file "$${set%:*}.txt"; done
 
 .PHONY: test
-test: lint test-unit test-integration test-molecule ## everything: lint, unit, integration, every Molecule scenario
+test: lint test-unit test-integration test-preview test-molecule ## everything: lint, unit, integration, previews, every Molecule scenario
 
 .PHONY: lint
 lint: venv ## ruff, mypy, yamllint, ansible-lint, shellcheck
@@ -69,6 +69,10 @@ test-integration: venv image ## the orchestrator against a real etcd, the module
 	scripts/tools $(TOOLS) etcd=etcd-server etcdctl=etcd-client
 	scripts/chromium
 	pytest tests/integration
+
+.PHONY: test-preview
+test-preview: venv image ## each playbook previewed and run over the same fleet of start states: predicted against actual
+	python -m tests.preview
 
 .PHONY: test-modules
 test-modules: venv image ## the modules alone: unit tests, and every managed thing of a real node changed in turn

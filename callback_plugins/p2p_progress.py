@@ -373,7 +373,8 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]  # Ansible ships no
     def _label(self, result: CallbackTaskResult) -> str:
         """The node that a result is about."""
         delegate = result.task.delegate_to
-        if not delegate:
+        # In a loop it is a template still.
+        if not delegate or "{{" in delegate:
             return str(result.host.get_name())
         return CONTROLLER if delegate in ("localhost", "127.0.0.1") else str(delegate)
 

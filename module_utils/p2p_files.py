@@ -209,6 +209,11 @@ def _shown(path: str, secret: bool) -> str:
         return ""
 
 
+def is_foretold(content: Optional[str]) -> bool:
+    """Tell whether a content only stands in a preview for what the run makes, such as keys."""
+    return (content or "").startswith("(would be")
+
+
 def file_diff(wanted: Mapping[str, Any], content: Optional[str], secret: bool) -> Dict[str, str]:
     """Return a file's diff for Ansible: text, or digests alone for a secret.
 
@@ -218,7 +223,10 @@ def file_diff(wanted: Mapping[str, Any], content: Optional[str], secret: bool) -
         secret: whether the content must not be seen.
     """
     path = wanted["path"]
-    after = "" if content is None else ("sha256:%s\n" % wanted["sha256"] if secret else content)
+    after = content or ""
+    if content is not None and secret:
+        # A key that is made in the run alone has no digest yet; its placeholder is masked like a secret.
+        after = "(would be made in the run)\n" if is_foretold(content) else "sha256:%s\n" % wanted["sha256"]
     before = _shown(path, secret)
     described = ownership(path)
     if content is not None and described is not None:

@@ -11,6 +11,7 @@ from .p2p_files import (
     check_owner,
     check_writable,
     file_diff,
+    is_foretold,
     make_directory,
     mend_file,
     ownership,
@@ -43,7 +44,11 @@ class Request:
         self.manager = manager_for(params.get("manager") or "auto")
         self.wait = float(params.get("wait_seconds") or 60)
         unit, files = params.get("unit"), params.get("files") or []
-        self.unit_text = render_unit(unit, config_digest(unit, files)) if unit else ""
+        digest = config_digest(unit, files) if unit else ""
+        self.unit_text = render_unit(unit, digest) if unit else ""
+        # Of what the run makes itself there is no digest yet.
+        foretold = any(is_foretold(item.get("content")) for item in files if not item.get("live"))
+        self.shown_digest = "(would be known by then)" if foretold else digest
         self.contents = {str(item["path"]): item.get("content") or "" for item in files}
         self.secrets = {str(item["path"]) for item in files if item.get("secret")}
         self.touched = False
@@ -115,7 +120,8 @@ class Request:
         ]
         definition = definition_wanted(self.wanted, self.manager)
         if definition and definition["path"] in changed:
-            diffs.append(file_diff(definition, self.unit_text, secret=False))
+            text = render_unit(self.params["unit"], self.shown_digest)
+            diffs.append(file_diff(definition, text, secret=False))
         before, after = self._state_text(drift, state)
         if before != after:
             diffs.append(_diff(self.manager.unit(self.name), before, after))
@@ -141,9 +147,8 @@ class Request:
                 "inactive" if stopped else ("active (restarted)" if "restart" in parts else "active")
             )
             # Without a definition to compare with, it starts with the configuration that it has.
-            after["configuration"] = (
-                "none" if stopped else (self.wanted["config_digest"] or before["configuration"])[:12]
-            )
+            known = self._short_digest() if self.wanted["config_digest"] else before["configuration"]
+            after["configuration"] = "none" if stopped else known
             current = self.wanted["current"]
             if stopped:
                 after["runs from"] = "none"
@@ -158,6 +163,9 @@ class Request:
             ["%s: masked" % item.name for item in masked],
         ]
         return _text(lines[0], before), _text(lines[1], after)
+
+    def _short_digest(self) -> str:
+        return self.shown_digest if self.shown_digest.startswith("(") else self.shown_digest[:12]
 
     # -- doing --------------------------------------------------------------------------------------
 
