@@ -100,7 +100,8 @@ def test_a_diff_shows_text_and_never_a_secret(tmp_path: Path) -> None:
     assert hidden["after"] == f"sha256:{wanted['sha256']}\n"
     assert "old" not in hidden["before"]
     # A preview's placeholder for a key that the run makes has no digest that would come true.
-    assert file_diff(wanted, "(would be issued for a)", secret=True)["after"] == "(would be made in the run)\n"
+    foretold = file_diff(wanted, "(would be issued for a)", secret=True)
+    assert foretold["after"] == "(would be made in the run)\n"
     path.chmod(0o600)
     moded = file_diff(wanted, "new\n", secret=False)
     assert moded["before"].startswith(f"# {ownership(str(path))}\n")
