@@ -13,7 +13,7 @@ TOOLS := .cache/tools
 export PATH := $(CURDIR)/$(BIN):$(PATH):$(CURDIR)/$(TOOLS)/usr/bin
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-PYTHON_PACKAGES := orchestrator/src inventory_plugins library module_utils filter_plugins lookup_plugins callback_plugins roles/p2p_health tests molecule
+PYTHON_PACKAGES := orchestrator/src inventory_plugins library module_utils filter_plugins lookup_plugins callback_plugins action_plugins roles/p2p_health tests molecule
 LAB_INVENTORY := inventory/lab/distributed_hosts.yaml
 
 .PHONY: help

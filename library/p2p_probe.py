@@ -71,7 +71,7 @@ options:
       default.
     type: path
   log_lines:
-    description: How many of the last lines of each unit's journal are returned.
+    description: How many of the last lines of each unit's journal are returned, if not all is well.
     type: int
     default: 5
   timeout:
@@ -140,7 +140,8 @@ probe:
       description:
         - By unit name C(load), C(active), C(sub), C(enabled), C(unit_path), C(unit_sha256), C(drop_ins),
           C(reload_needed), C(restarts), C(result), C(exit_status), C(pid), C(started_at), C(config_digest)
-          and C(cwd) of the main process, and C(log), a list of lines. Empty where systemd does not run.
+          and C(cwd) of the main process, and C(log), a list of lines, read only if a service
+          of the node is not well. Empty where systemd does not run.
       type: dict
       returned: always
     processes:
@@ -221,30 +222,13 @@ probe:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.p2p_probe_options import OPTIONS
 from ansible.module_utils.p2p_probe_parts import probe
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "service": {"type": "str", "default": "p2p_orchestrator"},
-            "etcd_service": {"type": "str"},
-            "legacy_services": {"type": "list", "elements": "str", "default": ["ringrift-p2p"]},
-            "root": {"type": "path", "default": "/opt/p2p-cluster"},
-            "port": {"type": "int", "default": 8770},
-            "voter": {"type": "bool", "default": False},
-            "wanted": {"type": "dict"},
-            "etcd": {"type": "dict"},
-            "digests": {"type": "list", "elements": "path", "default": []},
-            "reach": {"type": "list", "elements": "dict", "default": []},
-            "imports": {"type": "list", "elements": "str", "default": []},
-            "venv": {"type": "path"},
-            "log_lines": {"type": "int", "default": 5},
-            "timeout": {"type": "float", "default": 5.0},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     module.exit_json(changed=False, probe=probe(module.params))
 
 

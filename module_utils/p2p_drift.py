@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from .p2p_digest import service_wanted
 from .p2p_environment import BrokenEnvironmentError, lacking
 from .p2p_releases import root_drift
 from .p2p_services import manager_for, names_asked, restarts_service, service_drift
-from .p2p_systemd import ServiceError
+from .p2p_systemd import ServiceError, UnitState
+
+States = Callable[[], Mapping[str, UnitState]]
 
 
 def _in_full(service: Mapping[str, Any]) -> Mapping[str, Any]:
     return service if "unit_sha256" in service else service_wanted(service)
 
 
-def node_drift(wanted: Mapping[str, Any], root: str, timeout: float) -> List[Dict[str, Any]]:
+def units_compared(wanted: Mapping[str, Any]) -> List[str]:
+    """Return the units whose states a comparison needs."""
+    return [name for item in wanted.get("services") or [] for name in names_asked(_in_full(item))]
+
+
+def node_drift(
+    wanted: Mapping[str, Any], root: str, timeout: float, states: Optional[States] = None
+) -> List[Dict[str, Any]]:
     """Compare a node with what it is meant to be.
 
     Args:
@@ -23,6 +32,7 @@ def node_drift(wanted: Mapping[str, Any], root: str, timeout: float) -> List[Dic
           p2p_environment) and `services` (of p2p_service_wanted), each optional.
         root: where releases lie, unless the release says so itself.
         timeout: seconds that each question to the service manager may take.
+        states: gives the states of `units_compared`; without it the service manager is asked here.
 
     Returns:
         For each difference `part`, `name`, `why`, and `restarts`, the services that its mending stops or
@@ -48,7 +58,7 @@ def node_drift(wanted: Mapping[str, Any], root: str, timeout: float) -> List[Dic
         ]
     found += _environment(wanted.get("environment"), timeout)
     for service in services:
-        found += _service(service, timeout)
+        found += _service(service, timeout, states)
     return found
 
 
@@ -62,13 +72,13 @@ def _environment(spec: Optional[Mapping[str, Any]], timeout: float) -> List[Dict
     return [{"part": "package", "name": line, "why": "missing", "restarts": []} for line in lacks]
 
 
-def _service(service: Mapping[str, Any], timeout: float) -> List[Dict[str, Any]]:
+def _service(service: Mapping[str, Any], timeout: float, states: Optional[States]) -> List[Dict[str, Any]]:
     try:
         manager = manager_for(service["manager"], timeout)
-        states = manager.states(names_asked(service))
+        known = states() if states else manager.states(names_asked(service))
     except ServiceError as error:
         return [{"part": "manager", "name": service["name"], "why": "%s" % error, "restarts": []}]
     return [
         dict(item._asdict(), restarts=[service["name"]] if restarts_service(item) else [])
-        for item in service_drift(service, manager, states)
+        for item in service_drift(service, manager, known)
     ]

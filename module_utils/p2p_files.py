@@ -7,7 +7,6 @@ import hashlib
 import os
 import pwd
 import stat
-import tempfile
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 # A managed file is a configuration file or a key: more than this is something else, and is not shown.
@@ -148,7 +147,8 @@ def write_file(path: str, content: bytes, wanted: Mapping[str, Any]) -> None:
     uid, gid = owner_ids(wanted["owner"], wanted["group"])
     parent = os.path.dirname(path)
     os.makedirs(parent, mode=0o755, exist_ok=True)
-    handle, fresh = tempfile.mkstemp(prefix=".p2p-", dir=parent)
+    fresh = os.path.join(parent, ".p2p-" + os.urandom(8).hex())
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)

@@ -1,4 +1,4 @@
-"""The node's own endpoints, asked over loopback with a bound on time and size."""
+"""The node's own etcd member, asked over loopback with a bound on time and size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import time
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 from urllib.parse import urlsplit
 
-# /status of 1,000 members is 1.3 MB.
 LARGEST = 16 << 20
 
 
@@ -29,59 +28,6 @@ def _ask(
         size += len(block)
         if size > LARGEST or time.monotonic() > deadline:
             raise ValueError("the answer is too long or too slow")
-
-
-def get_json(host: str, port: int, path: str, timeout: float) -> Dict[str, Any]:
-    """Ask a local HTTP endpoint.
-
-    Returns:
-        `status` (HTTP code or None), `body` (JSON or None), `ms`, and `error` (text or None).
-    """
-    began = time.monotonic()
-    answer: Dict[str, Any] = {"status": None, "body": None, "ms": None, "error": None}
-    connection = http.client.HTTPConnection(host, port, timeout=timeout)
-    try:
-        answer["status"], raw = _ask(connection, "GET", path, None, began + timeout)
-        answer["ms"] = round((time.monotonic() - began) * 1000, 1)
-        answer["body"] = json.loads(raw)
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        answer["error"] = "%s" % (error or type(error).__name__)
-    finally:
-        connection.close()
-    return answer
-
-
-_KEPT = ("store", "voter_states")
-
-
-def trimmed_status(body: object) -> object:
-    """Return a /status document cut down to what a report reads.
-
-    Each peer becomes its name and whether it is alive (null where the program does not say). Of the nested
-    documents those about the voters and the store stay, those about jobs and the like are left out.
-    """
-    if not isinstance(body, dict):
-        return body
-    short = {key: value for key, value in body.items() if key in _KEPT or not isinstance(value, dict)}
-    peers = body.get("peers")
-    if isinstance(peers, Mapping):
-        short["peers"] = [{"name": str(name), "alive": _alive(item)} for name, item in sorted(peers.items())]
-    return short
-
-
-def _alive(peer: object) -> Optional[bool]:
-    alive = peer.get("is_alive") if isinstance(peer, Mapping) else None
-    return alive if isinstance(alive, bool) else None
-
-
-def ask_orchestrator(port: int, timeout: float) -> Dict[str, Any]:
-    """Return what the local orchestrator answers on /health and /status."""
-    health = get_json("127.0.0.1", port, "/health", timeout)
-    if health["status"] is None:
-        return {"health": health, "status": dict(health)}
-    status = get_json("127.0.0.1", port, "/status", timeout)
-    status["body"] = trimmed_status(status["body"])
-    return {"health": health, "status": status}
 
 
 def has_data(data_dir: str) -> Optional[bool]:

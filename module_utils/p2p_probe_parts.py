@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from .p2p_bounded import look
-from .p2p_drift import node_drift
+from .p2p_drift import node_drift, units_compared
 from .p2p_files import sha256_file
-from .p2p_http import ask_etcd, ask_orchestrator
+from .p2p_local_http import ask_orchestrator
 from .p2p_node import (
     describe_clock,
     describe_disk,
@@ -34,6 +35,7 @@ SCHEMA = 1
 GRACE = 0.5
 # A connection across the world takes a quarter of a second; one lost packet adds one.
 REACH_SECONDS = 3.0
+HTTP_OK = 200
 
 
 def _digest(path: str) -> Optional[str]:
@@ -43,7 +45,23 @@ def _digest(path: str) -> Optional[str]:
         return None
 
 
-def _service(manager: Systemd, name: str, state: UnitState, lines: int) -> Dict[str, Any]:
+class States:
+    """The states of units, asked for once by whichever look needs them first."""
+
+    def __init__(self, names: List[str], timeout: float) -> None:
+        self.names, self.timeout = names, timeout
+        self._guard = threading.Lock()
+        self._found: Dict[str, UnitState] = {}
+
+    def __call__(self) -> Dict[str, UnitState]:
+        """Return them by name; raise ServiceError if systemd does not answer."""
+        with self._guard:
+            if not self._found:
+                self._found = Systemd(self.timeout).states(self.names)
+            return self._found
+
+
+def _service(state: UnitState) -> Dict[str, Any]:
     environment = process_environment(state.pid) if state.pid else None
     there = state.load not in ("not-found", "masked")
     return {
@@ -62,17 +80,36 @@ def _service(manager: Systemd, name: str, state: UnitState, lines: int) -> Dict[
         "started_at": start_time(state.pid) if state.pid else None,
         "config_digest": (environment or {}).get(DIGEST_VARIABLE),
         "cwd": process_folder(state.pid) if state.pid else None,
-        "log": manager.logs(name, lines).splitlines() if there and lines else [],
+        "log": [],
     }
 
 
-def services(names: List[str], lines: int, timeout: float) -> Dict[str, Any]:
+def services(names: List[str], states: States) -> Dict[str, Any]:
     """Return what the service manager says of services, by name; nothing where there is no systemd."""
     if not names or not Systemd.here():
         return {}
+    found = states()
+    return {name: _service(found[name]) for name in names}
+
+
+def is_well(answers: Mapping[str, Any]) -> bool:
+    """Tell whether nothing in a probe's answers needs a journal to explain it."""
+    units = [item for item in (answers.get("services") or {}).values() if item["load"] != "not-found"]
+    status = ((answers.get("http") or {}).get("status") or {}).get("status")
+    return (
+        all(item["active"] == "active" and not item["restarts"] for item in units)
+        and status == HTTP_OK
+        and not (answers.get("etcd") or {}).get("error")
+    )
+
+
+def _logs(found: Mapping[str, Dict[str, Any]], lines: int, timeout: float) -> None:
+    """Put the last lines of each unit's journal among what is known of it."""
     manager = Systemd(timeout)
-    states = manager.states(names)
-    return {name: _service(manager, name, states[name], lines) for name in names}
+    there = [name for name, item in found.items() if item["load"] not in ("not-found", "masked")]
+    looks = {name: lambda name=name: manager.logs(name, lines).splitlines() for name in there}
+    for name, log in look(looks, timeout + GRACE)[0].items():
+        found[name]["log"] = log
 
 
 def releases(root: str) -> Dict[str, Any]:
@@ -174,6 +211,7 @@ def probe(params: Mapping[str, Any]) -> Dict[str, Any]:
     manager = describe_manager()
     wanted, names = params.get("wanted"), _units(params)
     etcd, lines = params.get("etcd"), int(params.get("log_lines") or 0)
+    states = States(list(dict.fromkeys([*names, *_compared(wanted)])), timeout)
     venv = params.get("venv") or os.path.join(root, "current", "venv")
     parts: Dict[str, Callable[[], Any]] = {
         "platform": describe_platform,
@@ -181,7 +219,7 @@ def probe(params: Mapping[str, Any]) -> Dict[str, Any]:
         "pythons": describe_pythons,
         "disk": lambda: describe_disk(root),
         "memory": describe_memory,
-        "services": lambda: services(names, lines, timeout),
+        "services": lambda: services(names, states),
         "release": lambda: releases(root),
         "http": lambda: ask_orchestrator(int(params["port"]), timeout),
         "running": lambda: _running(params, root, manager == "systemd"),
@@ -191,12 +229,14 @@ def probe(params: Mapping[str, Any]) -> Dict[str, Any]:
         parts["imports_missing"] = lambda: imports_missing(venv, list(params["imports"]), timeout)
     if etcd:
         data_dir = etcd.get("data_dir") or "/var/lib/%s" % (params.get("etcd_service") or "etcd")
-        parts["etcd"] = lambda: ask_etcd(etcd, data_dir, timeout)
+        parts["etcd"] = lambda: _etcd(etcd, data_dir, timeout)
     if wanted:
         parts["certificates"] = lambda: certificates(wanted)
-        parts["drift"] = lambda: node_drift(wanted, root, timeout)
+        parts["drift"] = lambda: node_drift(wanted, root, timeout, states)
     # Each question inside a look is bounded by `timeout` as well; some looks ask twice.
     answers, errors = look(parts, 2 * timeout + GRACE)
+    if lines and not is_well(answers):
+        _logs(answers.get("services") or {}, lines, timeout)
     running = answers.get("running") or {}
     drift = _drift(answers, errors)
     result: Dict[str, Any] = {
@@ -234,6 +274,19 @@ def _is_new(params: Mapping[str, Any], answers: Mapping[str, Any], drift: List[D
     """Tell whether what a node reaches matters before it is started: a running one says so by itself."""
     service = (answers.get("services") or {}).get(params["service"]) or {}
     return bool(params.get("reach")) and bool(drift) and service.get("active") != "active"
+
+
+def _etcd(spec: Mapping[str, Any], data_dir: str, timeout: float) -> Dict[str, Any]:
+    from .p2p_http import ask_etcd  # noqa: PLC0415  the TLS client is loaded on voters alone: it is the costliest
+
+    return ask_etcd(spec, data_dir, timeout)
+
+
+def _compared(wanted: Optional[Mapping[str, Any]]) -> List[str]:
+    try:
+        return units_compared(wanted or {})
+    except (KeyError, TypeError, ValueError):
+        return []  # the comparison itself says what is wrong with it
 
 
 def _units(params: Mapping[str, Any]) -> List[str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import binascii
 import calendar
 import re
-import ssl
 import time
 from typing import Iterator, Tuple
 
@@ -34,11 +34,11 @@ def not_after(pem: str) -> float:
     Raises:
         ValueError: if there is none that can be read.
     """
-    found = re.search(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", pem, re.DOTALL)
+    found = re.search(r"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", pem, re.DOTALL)
     if not found:
         raise ValueError("no certificate in PEM form")
     try:
-        certificate = next(_parts(ssl.PEM_cert_to_DER_cert(found.group())))[1]
+        certificate = next(_parts(binascii.a2b_base64(found.group(1))))[1]
         fields = list(_parts(next(_parts(certificate))[1]))
         first = 1 if fields[0][0] == _VERSION else 0
         tag, validity = fields[first + _BEFORE_VALIDITY]

@@ -158,6 +158,15 @@ def _cluster(
     )
 
 
+def _quorum(counted: Voters) -> str:
+    if not counted["configured"]:
+        return "no voters"
+    alive = f"{len(counted['alive'])} of {len(counted['configured'])} voters"
+    if counted["quorum_ok"]:
+        return f"quorum ({alive}, tolerates {counted['tolerates']})"
+    return f"no quorum ({alive}, needs {counted['quorum']})"
+
+
 def _summary(
     *,
     verdict: str,
@@ -175,12 +184,9 @@ def _summary(
         lead = f"{led.leader} leads" + (f" in term {led.term}" if led.term is not None else "")
     else:
         lead = "no leader"
-    quorum = "quorum" if counted["quorum_ok"] else "no quorum"
     parts = [
         lead,
-        f"{quorum} ({len(counted['alive'])} of {len(counted['configured'])} voters"
-        + (f", tolerates {counted['tolerates']}" if counted["quorum_ok"] else f", needs {counted['quorum']}")
-        + ")",
+        _quorum(counted),
         f"{running} of {len(fleet.hosts)} nodes run",
     ]
     if broken:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from collections import Counter
@@ -111,6 +112,18 @@ def _option(words: str, name: str) -> str | None:
     return found.group(1) if found else None
 
 
+def _jump(words: str) -> list[str]:
+    """Return the option that leads through a jump host, whole: a command has spaces and quotes of its own."""
+    try:
+        given = shlex.split(words)
+    except ValueError:
+        return []  # ssh is not started with such words either
+    options = [after for word, after in itertools.pairwise(given) if word == "-o"]
+    options += [word[2:] for word in given if word.startswith("-o") and word != "-o"]
+    options += [f"ProxyJump={after}" for word, after in itertools.pairwise(given) if word == "-J"]
+    return [option for option in options if re.match(r"Proxy(Jump|Command)\s*=", option, re.IGNORECASE)][:1]
+
+
 def _ssh(
     *, known: Mapping[str, Any], words: str, address: str, port: int, hosts_file: str | None, here: Path
 ) -> str:
@@ -122,8 +135,7 @@ def _ssh(
         parts.append(f"-o UserKnownHostsFile={_relative(hosts_file, here)}")
     if key := known.get("ansible_ssh_private_key_file"):
         parts.append(f"-i {_relative(str(key), here)}")
-    if jump := _option(words, "ProxyJump") or _option(words, "ProxyCommand"):
-        parts.append(f"-o ProxyJump={jump}" if "ProxyJump" in words else "")
+    parts += [f"-o {shlex.quote(option)}" for option in _jump(words)]
     if port != 22:  # noqa: PLR2004  # SSH's own port
         parts.append(f"-p {port}")
     user = known.get("ansible_user")

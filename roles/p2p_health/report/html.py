@@ -86,7 +86,7 @@ def _figures(report: Report) -> str:
         (
             "Voters alive",
             f"{len(voters['alive'])} of {len(voters['configured'])}",
-            f"quorum {voters['quorum']}, {tolerates}",
+            f"quorum {voters['quorum']}, {tolerates}" if voters["configured"] else "the file names none",
         ),
         ("Nodes running", f"{coverage['running']} of {coverage['nodes']}", f"{coverage['percent']} %"),
         ("Broken", str(sum(node["state"] != "ok" for node in report["nodes"])), _states(report)),
@@ -138,7 +138,7 @@ def _voters(report: Report) -> str:
         )
     voters = cluster["voters"]
     count = voters["tolerates"]
-    told = "The quorum is lost."
+    told = "The quorum is lost." if voters["configured"] else "The fleet file names no voters."
     if voters["quorum_ok"]:
         told = f"The cluster keeps its quorum if {count} more {'fails' if count == 1 else 'fail'}."
     listed = f'<ul class="voters">\n{"".join(items)}</ul>\n<p class="note">{told}</p>'

@@ -62,13 +62,16 @@ def _summary(report: Report) -> str:
     state = (
         f"tolerates {voters['tolerates']} more failures" if voters["quorum_ok"] else "**the quorum is lost**"
     )
+    quorum = (
+        f"{len(voters['configured'])} voters configured, quorum requires {voters['quorum']},"
+        f" {len(voters['alive'])} alive; {state}"
+    )
     lines = [
         "## Executive Summary",
         "",
         f"{cluster['verdict'].capitalize()}: {cluster['summary']}.",
         "",
-        f"- **Voter Quorum**: {len(voters['configured'])} voters configured,"
-        f" quorum requires {voters['quorum']}, {len(voters['alive'])} alive; {state}",
+        f"- **Voter Quorum**: {quorum if voters['configured'] else '**the fleet file names no voters**'}",
         f"- **Cluster Coverage**: {coverage['running']} of {coverage['nodes']} nodes with P2P running"
         f" ({coverage['percent']}% of the nodes asked)",
         f"- **Leader**: {leader}{term}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import json
 import shutil
@@ -75,11 +74,6 @@ class Page:
                 return
             await asyncio.sleep(0.05)
         raise RuntimeError(f"{path} did not load")
-
-    async def screenshot(self) -> bytes:
-        """Return what is in the window as a PNG file."""
-        result = await self.call("Page.captureScreenshot", format="png")
-        return base64.b64decode(result["data"])
 
 
 @contextlib.asynccontextmanager

@@ -192,6 +192,23 @@ def test_a_cluster_that_works_with_a_broken_node_is_degraded(run: Run) -> None:
             assert not re.search(r"changed=[1-9]", done.stdout), "health changes nothing"
 
 
+def test_a_node_without_its_interpreter_says_so(run: Run) -> None:
+    (run.folder / "group_vars").mkdir()
+    (run.folder / "group_vars" / "p2p.yml").write_text("ansible_python_interpreter: /nonexistent/python3\n")
+    assert run(fleet=PAIR.format(*_free_ports(2))).returncode == 2
+    made = json.loads((run.reports / "health.json").read_text())
+    assert made["cluster"]["by_state"] == {"no_python": 2}
+
+
+@pytest.mark.parametrize("pipelining", ["true", "false"])
+def test_a_probe_is_one_command_or_the_module(run: Run, pipelining: str) -> None:
+    settings = json.dumps({"ansible_pipelining": pipelining})
+    done = run(*PYTHON, "-vvv", "-e", settings, fleet=PAIR.format(*_free_ports(2)))
+    made = json.loads((run.reports / "health.json").read_text())
+    assert made["cluster"]["by_state"] == {"not_deployed": 2}, done.stdout
+    assert ("AnsiballZ_p2p_probe" in done.stdout) == (pipelining == "false")
+
+
 def test_nodes_that_never_answer_are_waited_for_once_and_side_by_side(run: Run) -> None:
     with ExitStack() as stack:
         ports = [

@@ -229,3 +229,19 @@ def test_the_fleet_is_read_from_host_variables() -> None:
     assert host.forget_key == "ssh-keygen -f known -R '[192.0.2.1]:2201'"
     assert (host.hardware, host.traits) == ("L40S 48GB", ("NAT-blocked", "ephemeral"))
     assert made.deploy == "ansible-playbook -i fleet.yaml deploy.yml"
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        ("-o 'ProxyCommand=ssh -o '\\''IdentityFile=a b'\\'' -W '\\''[%h]:%p'\\'' -- jump'",
+         "ProxyCommand=ssh -o 'IdentityFile=a b' -W '[%h]:%p' -- jump"),
+        ("-oProxyCommand='nc %h %p'", "ProxyCommand=nc %h %p"),
+        ("-o ProxyJump=me@jump", "ProxyJump=me@jump"),
+        ("-J me@jump", "ProxyJump=me@jump"),
+    ],
+)  # fmt: skip
+def test_a_remedy_goes_through_the_jump_host(words: str, option: str) -> None:
+    node = {"p2p_health_node": {}, "ansible_host": "10.0.0.5", "ansible_ssh_common_args": words}
+    made = gather({"behind": node}, {"p2p": ["behind"]}, {"started": 1.0, "asked": 2.0})[1]
+    assert shlex.split(made.hosts["behind"].ssh) == ["ssh", "-o", option, "10.0.0.5"]

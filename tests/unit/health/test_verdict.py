@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from roles.p2p_health.report.build import election_under_way, report
+from roles.p2p_health.report.html import html
+from roles.p2p_health.report.markdown import markdown
 from roles.p2p_health.report.model import Host
 from tests.unit.health.fleet_of_five import (
     LEADER,
@@ -208,6 +210,11 @@ def test_nobody_answers() -> None:
 
 def test_no_voters_at_all() -> None:
     assert "no_voters" in _kinds(answers(), voters=[])[1]
+    made = report(answers(), fleet(voters=[]))
+    assert "no voters" in made["cluster"]["summary"]
+    assert "0 of 0" not in json.dumps(made)
+    assert "names no voters" in markdown(made, fleet(voters=[]))
+    assert "names no voters" in html(made)
 
 
 def _original(sample: str) -> dict[str, Any]:

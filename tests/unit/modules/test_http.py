@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import re
 import socket
 import threading
 import time
@@ -13,7 +14,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from module_utils.p2p_http import ask_etcd, ask_orchestrator, get_json, has_data, trimmed_status
+from module_utils.p2p_http import ask_etcd, has_data
+from module_utils.p2p_local_http import ask_orchestrator, get_json, trimmed_status
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -72,7 +74,7 @@ def test_nobody_listens() -> None:
 def test_an_endpoint_that_accepts_and_says_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         began = time.monotonic()
-        found = get_json("127.0.0.1", server.getsockname()[1], "/health", 0.3)
+        found = get_json(server.getsockname()[1], "/health", 0.3)
     assert time.monotonic() - began < 2
     assert "timed out" in found["error"]
 
@@ -80,16 +82,50 @@ def test_an_endpoint_that_accepts_and_says_nothing() -> None:
 def test_an_answer_that_drips_is_given_up(port: int) -> None:
     Handler.answers = {"/slow": (200, b"{}")}
     began = time.monotonic()
-    assert "too slow" in get_json("127.0.0.1", port, "/slow", 0.3)["error"]
+    assert re.search("too slow|timed out", get_json(port, "/slow", 0.3)["error"])
     assert time.monotonic() - began < 2
 
 
 def test_an_answer_that_is_no_json(port: int) -> None:
     Handler.answers = {"/health": (200, b"<html>")}
-    found = get_json("127.0.0.1", port, "/health", 1)
+    found = get_json(port, "/health", 1)
     assert found["status"] == 200
     assert found["body"] is None
     assert found["error"]
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", "breaks off"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "no answer in HTTP"),
+        (b"", "hung up"),
+    ],
+)
+def test_an_answer_that_is_none(said: bytes, error: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_say, args=(server, said, False), daemon=True).start()
+        found = get_json(server.getsockname()[1], "/health", 2)
+    assert error in found["error"]
+    assert found["body"] is None
+
+
+def test_an_answer_is_over_when_its_length_is_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        said = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+        threading.Thread(target=_say, args=(server, said, True), daemon=True).start()
+        found = get_json(server.getsockname()[1], "/health", 2)
+    assert found["body"] == {}
+
+
+def _say(server: socket.socket, said: bytes, stay: bool) -> None:
+    """Answer one connection, and keep it open for longer than is waited if told to."""
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(4096)
+        connection.sendall(said)
+        if stay:
+            time.sleep(3)
 
 
 @pytest.mark.parametrize("body", [None, [1], "x", {"peers": None}, {}])

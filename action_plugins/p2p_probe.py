@@ -1,0 +1,143 @@
+"""Action plugin: runs the module p2p_probe in one command a node, without Ansible's own module code.
+
+That code is unpacked and compiled on the node at every call, which costs it several times what the probe
+does, and the search for an interpreter is a command of its own. Whatever gives no probe this way, such as an
+interpreter that is too old or found through the login's own PATH alone, is left to the module, which answers
+or tells why not.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shlex
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ansible import constants
+from ansible.plugins.action import ActionBase
+
+PARTS = Path(__file__).resolve().parent.parent / "module_utils"
+_IMPORT = re.compile(r"^\s*from \.(p2p_\w+) import", re.MULTILINE)
+_DISCOVERED = "discovered_interpreter_python"
+# Marks the answer among what a login may print.
+_MARK = "p2p-probe:"
+_START = (
+    "import sys,json,zlib;sys.version_info>=(3,8) or sys.exit(3);"
+    "d=json.loads(zlib.decompress(sys.stdin.buffer.read()));"
+    f"print('{_MARK}'+sys.executable);"
+    "n={'__name__':'alone'};exec(compile(d['start'],'p2p_probe_alone.py','exec'),n);"
+    "n['main'](d['texts'],d['params'])"
+)
+
+
+def _options() -> ModuleType:
+    path = PARTS / "p2p_probe_options.py"
+    spec = importlib.util.spec_from_file_location("p2p_probe_options_shared", path)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def texts(*names: str) -> dict[str, str]:
+    """Return the texts of modules and of all that they import, by name."""
+    found: dict[str, str] = {}
+    todo = list(names)
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found[name] = (PARTS / f"{name}.py").read_text(encoding="utf-8")
+            todo += _IMPORT.findall(found[name])
+    return found
+
+
+def payload(params: Mapping[str, Any]) -> bytes:
+    """Return what the node's interpreter reads: the program and its options."""
+    start = (PARTS / "p2p_probe_alone.py").read_text(encoding="utf-8")
+    sent = {"start": start, "texts": texts("p2p_probe_options", "p2p_probe_parts"), "params": params}
+    return zlib.compress(json.dumps(sent).encode(), 1)
+
+
+def command(interpreters: list[str]) -> str:
+    """Return the shell command that runs the program with the first interpreter that is there."""
+    start = shlex.quote(_START)
+    names = " ".join(map(shlex.quote, interpreters))
+    return (
+        f'for p in {names}; do command -v "$p" >/dev/null 2>&1 && exec "$p" -I -S -c {start}; done; exit 127'
+    )
+
+
+def parsed(output: str) -> tuple[str, dict[str, Any]] | None:
+    """Return the interpreter and the answer in what a node printed, or None if they are not in it."""
+    before, mark, rest = output.partition(_MARK)
+    interpreter, _, answer = rest.partition("\n")
+    if not mark or (before and not before.endswith("\n")):
+        return None
+    try:
+        found = json.loads(answer.split("\n", 1)[0])
+    except ValueError:
+        return None
+    return (interpreter, found) if isinstance(found, dict) and "probe" in found else None
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type information
+    """Runs p2p_probe."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run the module.
+
+        Returns:
+            What p2p_probe documents.
+        """
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        variables = task_vars if task_vars is not None else {}
+        interpreters = self._interpreters(variables)
+        answer = self._quickly(interpreters) if interpreters else None
+        if answer is None:
+            result |= self._execute_module(module_name="p2p_probe", task_vars=variables)
+            return result
+        interpreter, found = answer
+        if len(interpreters) > 1 and not self._task.delegate_to:
+            found["ansible_facts"] = {_DISCOVERED: interpreter}
+        return result | found
+
+    def _interpreters(self, variables: Mapping[str, Any]) -> list[str]:
+        """Return the interpreters to try, none if this way is not open."""
+        if not self._connection.is_pipelining_enabled() or self._task.environment not in (None, [], [{}]):
+            return []
+        about = variables
+        if self._task.delegate_to:
+            about = variables.get("ansible_delegated_vars", {}).get(self._task.delegate_to, {})
+        configured = constants.config.get_config_value("INTERPRETER_PYTHON", variables=about)
+        wish = str(self._templar.template(configured) or "auto").strip()
+        if not wish.startswith("auto"):
+            return [] if re.search(r"\s", wish) else [wish]
+        known = (about.get("ansible_facts") or {}).get(_DISCOVERED)
+        if known:
+            return [str(known)]
+        return list(constants.config.get_config_value("INTERPRETER_PYTHON_FALLBACK", variables=about))
+
+    def _quickly(self, interpreters: list[str]) -> tuple[str, dict[str, Any]] | None:
+        """Run the probe in one command; None if that gave no answer."""
+        spec = {
+            name: {
+                key: "str" if (key, value) in (("type", "path"), ("elements", "path")) else value
+                for key, value in option.items()
+            }
+            for name, option in _options().OPTIONS.items()
+        }
+        params = self.validate_argument_spec(argument_spec=spec)[1]
+        done = self._low_level_execute_command(command(interpreters), in_data=payload(params))
+        found = parsed(done["stdout"]) if done["rc"] == 0 else None
+        if found:
+            found[1]["invocation"] = {"module_args": params}
+        return found
