@@ -19,10 +19,14 @@ from types import ModuleType
 from typing import Any
 
 from ansible import constants
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 PARTS = Path(__file__).resolve().parent.parent / "module_utils"
 _IMPORT = re.compile(r"^\s*from \.(p2p_\w+) import", re.MULTILINE)
+_UNSENT = re.compile(
+    r"^Data could not be sent to remote host \S+ Make sure this host can be reached over ssh: "
+)
 _DISCOVERED = "discovered_interpreter_python"
 # Marks the answer among what a login may print.
 _MARK = "p2p-probe:"
@@ -136,7 +140,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
             for name, option in _options().OPTIONS.items()
         }
         params = self.validate_argument_spec(argument_spec=spec)[1]
-        done = self._low_level_execute_command(command(interpreters), in_data=payload(params))
+        try:
+            done = self._low_level_execute_command(command(interpreters), in_data=payload(params))
+        except AnsibleConnectionFailure as error:
+            # Which of two messages it is depends on whether ssh ended before it was given the program.
+            said = _UNSENT.sub("Failed to connect to the host via ssh: ", error.message)
+            raise AnsibleConnectionFailure(said) from None
         found = parsed(done["stdout"]) if done["rc"] == 0 else None
         if found:
             found[1]["invocation"] = {"module_args": params}
