@@ -52,7 +52,7 @@ def plan(
     now: float,
     batches: Sequence[str | int] = ("100%",),
     accept_outage: bool = False,
-    cutover: bool = False,
+    going_over: Sequence[str] = (),
     preflight: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Sort the nodes of a run by what they need.
@@ -66,8 +66,8 @@ def plan(
         batches: How many of the nodes that run and do not vote are changed at a time, as numbers or as
             percentages of them; the last one is repeated.
         accept_outage: The operator said that a lost quorum is accepted.
-        cutover: The whole fleet goes over to another program: the voters do so all at once, since the old
-            and the new ones do not elect together.
+        going_over: Nodes that change to another program. Voters among them do so all at once, since the old
+            and the new program do not elect together.
         preflight: Which new nodes reach no majority of the voters, from `p2p_preflight`.
 
     Returns:
@@ -105,14 +105,14 @@ def plan(
             drift = answer["probe"]["drift"]
             result["drift"][name] = [f"{item['part']} {item['name']}: {item['why']}" for item in drift]
             result["stops"][name] = _stopped(answer["probe"])
-            _sort(name, voters, result, at_once=cutover)
+            _sort(name, voters, result, at_once=name in going_over)
     _settle_empty_stores(voters, quorum, voter_answers, result)
     counting = {*quorum["counting"], *result["voters_at_once"]}
     result["quorum_expected"] = len(counting) * 2 > len(voters)
     leading = {quorum["leader"], *_leaders(voter_answers.values())}
     result["voters_one_by_one"].sort(key=lambda voter: voter in leading)
     result["split"] = why_split(voters, quorum, answers, voter_answers, accept_outage=accept_outage)
-    if any(leading) and not cutover and quorum["tolerates"] >= 0:
+    if any(leading) and not going_over and quorum["tolerates"] >= 0:
         _choose_canary(result)
     _batch(result, batches)
     return result
@@ -205,7 +205,13 @@ def _stopped(probe: Mapping[str, Any]) -> list[str]:
     One that starts again and again, or waits for the others, does not work: it is mended beside them.
     """
     restarted = {service for item in probe["drift"] for service in item["restarts"]}
-    return sorted(name for name in restarted if probe["services"].get(name, {}).get("active") == "active")
+    working = {name for name, service in probe["services"].items() if service.get("active") == "active"}
+    # An orchestrator of an earlier deployment takes part as well as ours does.
+    if probe.get("processes"):
+        working |= {
+            service for item in probe["drift"] if item["part"] == "legacy" for service in item["restarts"]
+        }
+    return sorted(restarted & working)
 
 
 def _sort(name: str, voters: Sequence[str], result: Plan, *, at_once: bool) -> None:

@@ -20,6 +20,17 @@ def running(answer: Mapping[str, Any]) -> set[str]:
     return {"checkout" if "p2p_orchestrator.py" in process["cmdline"] else "bundled" for process in processes}
 
 
+def going_over(answers: Mapping[str, Mapping[str, Any]], source: str, *, cutover: bool) -> list[str]:
+    """Return the nodes that a cut-over takes from the other program to `source`.
+
+    Args:
+        answers: What each node answered.
+        source: What the run deploys.
+        cutover: The operator said that the fleet goes over.
+    """
+    return [name for name, answer in answers.items() if cutover and running(answer) - {source}]
+
+
 def why_mixed(answers: Mapping[str, Mapping[str, Any]], source: str, *, cutover: bool, limited: bool) -> str:
     """Return why a run may not go on because the fleet would run two different programs, or nothing.
 
@@ -68,4 +79,8 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
-        return {"p2p_checkout_venv": checkout_venv, "p2p_why_mixed": why_mixed}
+        return {
+            "p2p_checkout_venv": checkout_venv,
+            "p2p_going_over": going_over,
+            "p2p_why_mixed": why_mixed,
+        }

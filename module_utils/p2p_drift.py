@@ -9,6 +9,7 @@ from .p2p_environment import BrokenEnvironmentError, lacking
 from .p2p_releases import root_drift
 from .p2p_services import manager_for, names_asked, restarts_service, service_drift
 from .p2p_systemd import ServiceError, UnitState
+from .p2p_takeover import action, find, foreign
 
 States = Callable[[], Mapping[str, UnitState]]
 
@@ -19,7 +20,8 @@ def _in_full(service: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def units_compared(wanted: Mapping[str, Any]) -> List[str]:
     """Return the units whose states a comparison needs."""
-    return [name for item in wanted.get("services") or [] for name in names_asked(_in_full(item))]
+    managed = [name for item in wanted.get("services") or [] for name in names_asked(_in_full(item))]
+    return managed + list((wanted.get("takeover") or {}).get("units") or [])
 
 
 def node_drift(
@@ -29,7 +31,8 @@ def node_drift(
 
     Args:
         wanted: `release` (of the filter p2p_release_wanted), `environment` (the parameters of
-          p2p_environment) and `services` (of p2p_service_wanted), each optional.
+          p2p_environment), `takeover` (those of p2p_takeover) and `services` (of p2p_service_wanted), each
+          optional.
         root: where releases lie, unless the release says so itself.
         timeout: seconds that each question to the service manager may take.
         states: gives the states of `units_compared`; without it the service manager is asked here.
@@ -57,6 +60,7 @@ def node_drift(
             for item in root_drift(release)
         ]
     found += _environment(wanted.get("environment"), timeout)
+    found += _takeover(wanted.get("takeover"), timeout, states)
     for service in services:
         found += _service(service, timeout, states)
     return found
@@ -70,6 +74,21 @@ def _environment(spec: Optional[Mapping[str, Any]], timeout: float) -> List[Dict
     except BrokenEnvironmentError as trouble:
         return [{"part": "venv", "name": spec["venv"], "why": "%s" % trouble, "restarts": []}]
     return [{"part": "package", "name": line, "why": "missing", "restarts": []} for line in lacks]
+
+
+def _takeover(
+    spec: Optional[Mapping[str, Any]], timeout: float, states: Optional[States]
+) -> List[Dict[str, Any]]:
+    if not spec:
+        return []
+    why_not = foreign(spec)
+    found = [{"part": "port", "name": str(spec["port"]), "why": why_not, "restarts": []}] if why_not else []
+    # What runs there now may be what the node takes part with.
+    earlier = [] if why_not else find(spec, timeout, states() if states else {})
+    return found + [
+        {"part": "legacy", "name": item.name, "why": action(item), "restarts": [spec["service"]]}
+        for item in earlier
+    ]
 
 
 def _service(service: Mapping[str, Any], timeout: float, states: Optional[States]) -> List[Dict[str, Any]]:
