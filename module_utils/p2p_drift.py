@@ -84,7 +84,7 @@ def _takeover(
     why_not = foreign(spec)
     found = [{"part": "port", "name": str(spec["port"]), "why": why_not, "restarts": []}] if why_not else []
     # What runs there now may be what the node takes part with.
-    earlier = [] if why_not else find(spec, timeout, states() if states else {})
+    earlier = [] if why_not else find(spec, timeout, states)
     return found + [
         {"part": "legacy", "name": item.name, "why": action(item), "restarts": [spec["service"]]}
         for item in earlier

@@ -7,7 +7,7 @@ import os
 import shlex
 import signal
 import time
-from typing import Any, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence
 
 from .p2p_files import ownership, write_file
 from .p2p_processes import listener, orchestrators, watchdogs
@@ -48,14 +48,14 @@ def _keeper(pid: int) -> Optional[Finding]:
 
 
 def find(
-    spec: Mapping[str, Any], timeout: float, known: Optional[Mapping[str, UnitState]] = None
+    spec: Mapping[str, Any], timeout: float, known: Optional[Callable[[], Mapping[str, UnitState]]] = None
 ) -> List[Finding]:
     """Return what of an earlier life is on a node, what starts the others first.
 
     Args:
         spec: `service` (our unit), `units` (names of earlier ones), `root` (of our releases) and `port`.
         timeout: seconds that each question to the service manager may take.
-        known: states of units that were asked for already.
+        known: gives states of units that others ask for too.
 
     Raises:
         ServiceError: if systemd does not answer.
@@ -66,7 +66,7 @@ def find(
     if systemd:
         names = [str(name) for name in spec["units"]]
         names += [str(item["unit"])[: -len(".service")] for item in running if item["kind"] == "legacy"]
-        states = dict(known or {})
+        states = dict(known() if known else {})
         unknown = [name for name in dict.fromkeys(names) if name not in states]
         states.update(Systemd(timeout).states(unknown) if unknown else {})
         found += [
