@@ -290,8 +290,10 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]  # Ansible ships no
         facts = result.result.get("ansible_facts")
         if isinstance(facts, Mapping):
             self._decided(result.host.get_name(), facts)
-        if result.result.get("changed"):
-            self._changed(result)
+        looped = result.result.get("results") if result.task.loop else None
+        # Items of a loop over other nodes were kept one by one.
+        if result.result.get("changed") and not (looped and result.task.delegate_to):
+            self._changed(result, looped or [result.result])
         self._finished(result)
 
     def v2_runner_on_failed(self, result: CallbackTaskResult, ignore_errors: bool = False) -> None:
@@ -320,8 +322,10 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]  # Ansible ships no
         self._finished(result, touched=False)
 
     def v2_runner_item_on_ok(self, result: CallbackTaskResult) -> None:
-        """Show a debug message of a loop."""
+        """Show a debug message of a loop; keep what changed on the node that an item is about."""
         self._handle_warnings(result.result)
+        if result.result.get("changed") and result.task.delegate_to:
+            self._changed(result, [result.result])
         if result.task.action in constants._ACTION_DEBUG:
             self._debug(result.result)
 
@@ -372,8 +376,9 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]  # Ansible ships no
 
     def _label(self, result: CallbackTaskResult) -> str:
         """The node that a result is about."""
-        delegate = result.task.delegate_to
-        # In a loop it is a template still.
+        there = result.result.get("_ansible_delegated_vars") or {}
+        delegate = there.get("ansible_delegated_host") or result.task.delegate_to
+        # Of a whole loop it is a template still.
         if not delegate or "{{" in delegate:
             return str(result.host.get_name())
         return CONTROLLER if delegate in ("localhost", "127.0.0.1") else str(delegate)
@@ -381,13 +386,12 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]  # Ansible ships no
     def _node(self, result: CallbackTaskResult) -> Node:
         return self._nodes.setdefault(self._label(result), Node())
 
-    def _changed(self, result: CallbackTaskResult) -> None:
+    def _changed(self, result: CallbackTaskResult, parts: Sequence[Mapping[str, Any]]) -> None:
         node = self._node(result)
-        parts = result.result.get("results") if result.task.loop else None
-        changed = [part for part in parts or [result.result] if part.get("changed")]
+        changed = [part for part in parts if part.get("changed")]
         actions = [phrase for part in changed for phrase in part.get("actions") or []]
         node.actions += actions
-        if not actions:
+        if not actions and _name(result.task) not in node.tasks:
             node.tasks.append(_name(result.task))
 
     def _decided(self, host: str, facts: Mapping[str, Any]) -> None:

@@ -251,6 +251,25 @@ FAILURES = """
 """
 
 
+def test_what_a_loop_changes_on_other_nodes_is_told_of_those(play: Play) -> None:
+    done = play(
+        """
+- name: One host works on others
+  hosts: c
+  gather_facts: false
+  tasks:
+    - name: A file is there
+      ansible.builtin.copy: {dest: "{{ folder }}/{{ item.0 }}", content: x, mode: "0600"}
+      delegate_to: "{{ item.0 }}"
+      loop: [[a], [b]]
+"""
+    )
+    assert done.returncode == 0, done.stderr
+    assert "a: changed: A file is there\nb: changed: A file is there\n" in done.stdout
+    assert "item.0" not in done.stdout
+    assert "c:" not in done.stdout
+
+
 def test_failures_are_told_once_and_in_full(play: Play) -> None:
     done = play(FAILURES)
     assert done.returncode == 2

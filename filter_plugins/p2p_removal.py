@@ -1,0 +1,149 @@
+"""Whether a node may leave the cluster, and what is left of it to be removed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+Answer = Mapping[str, Any]
+
+
+def still_voting(
+    leaving: Sequence[str],
+    quorum: Mapping[str, Any],
+    *,
+    voters: Sequence[str],
+    voter_answers: Mapping[str, Answer],
+    answers: Mapping[str, Answer],
+) -> dict[str, str]:
+    """Return why nodes may not leave, by name.
+
+    Args:
+        leaving: Names of the nodes that are to leave.
+        quorum: The live store, from `p2p_store_quorum`.
+        voters: The voters of the fleet file.
+        voter_answers: The registered result of `p2p_probe` for each of them.
+        answers: The same for the nodes that leave.
+
+    Returns:
+        An entry for each node that votes by the fleet file, by etcd's own members, or, if no store answers,
+        by what running voters were told; and for one that holds the store's data while nobody can say.
+    """
+    named = {
+        voter
+        for answer in voter_answers.values()
+        for voter in (_status(answer).get("voter_node_ids") or [])
+        if not quorum["members"]
+    }
+    reasons = {}
+    for name in leaving:
+        if name in voters:
+            reasons[name] = "it is one of p2p_voters"
+        elif name in quorum["members"]:
+            reasons[name] = "etcd counts it among its members"
+        elif name in named:
+            reasons[name] = "the running voters count it among them"
+        elif len(voters) > 1 and not quorum["members"] and _store(answers.get(name, {})).get("has_data"):
+            reasons[name] = "it holds etcd data, and no member answers that could say whether it votes"
+    return reasons
+
+
+def removal_plan(
+    leaving: Sequence[str], answers: Mapping[str, Answer], ready: Sequence[str], fleet_file: str
+) -> dict[str, Any]:
+    """Sort the nodes that leave by what can be done on them.
+
+    Args:
+        leaving: Their names.
+        answers: The registered result of `p2p_probe` for each; one that was not to be asked has one without
+            `probe`, marked as skipped.
+        ready: Names of the nodes that the fleet file calls ready.
+        fleet_file: Its path, for people.
+
+    Returns:
+        The keys of a `p2p_plan` that `p2p_outcomes` reads: `others` are cleaned, `unreachable` should have
+        answered, `refused` cannot be looked at. `gone` are those that nobody expects to answer.
+    """
+    result: dict[str, Any] = {
+        **{
+            key: []
+            for key in ("unchanged", "canary", "voters_at_once", "voters_one_by_one", "others", "gone")
+        },
+        "unreachable": {},
+        "refused": {},
+    }
+    for name in leaving:
+        answer = answers[name]
+        told = (
+            f"{_why(answer)}. Its certificate is denied, what is on it stays:"
+            f" run this again when it answers, or call it `status: destroyed` in {fleet_file}"
+        )
+        if "probe" in answer:
+            result["others"].append(name)
+        elif answer.get("skipped") or (answer.get("unreachable") and name not in ready):
+            result["gone"].append(name)
+        else:
+            result["unreachable" if answer.get("unreachable") else "refused"][name] = told
+    return result
+
+
+def had_store(answer: Answer, service: str) -> bool:
+    """Tell whether a node has, or may have, anything of an etcd member of ours."""
+    units = answer["probe"]["services"].get(service) or {}
+    return units.get("load", "not-found") != "not-found" or _store(answer).get("has_data") is not False
+
+
+def not_told(results: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return on which nodes a looped copy did not succeed, and why; each item starts with the node's name."""
+    failed = [result for result in results if result.get("unreachable") or result.get("msg")]
+    return {str(result["item"][0]): _why(result) for result in failed}
+
+
+def removal_text(plan: Mapping[str, Any], check: bool = False) -> list[str]:
+    """Return in lines for people what a removal does.
+
+    Args:
+        plan: As `p2p_removal_plan` gives it, with `denied`, the names of all whose certificates are denied.
+        check: Whether the run only previews.
+    """
+    verb = "would be" if check else "will be"
+    lines = [f"the certificates of {', '.join(plan['denied'])} {verb} denied by the voters"]
+    if plan["others"]:
+        lines.append(f"services, files and users of ours {verb} removed from {', '.join(plan['others'])}")
+    if plan["gone"]:
+        lines.append(
+            f"nothing is removed from {', '.join(plan['gone'])}, which no longer answer or are destroyed"
+        )
+    for state in ("unreachable", "refused"):
+        lines += [f"{state}: {name} ({why})" for name, why in sorted(plan[state].items())]
+    return lines
+
+
+def _status(answer: Answer) -> Mapping[str, Any]:
+    """Return what a node's orchestrator says on /status."""
+    found: Mapping[str, Any] = ((answer.get("probe") or {}).get("http") or {}).get("status") or {}
+    return found.get("body") or {}
+
+
+def _store(answer: Answer) -> Mapping[str, Any]:
+    return (answer.get("probe") or {}).get("etcd") or {}
+
+
+def _why(answer: Answer) -> str:
+    """Return the first line of what Ansible said of a failure, without its preamble."""
+    line = str(answer.get("msg") or "no answer").strip().splitlines()[0]
+    return line.removeprefix("Task failed: ").removeprefix("Failed to connect to the host via ssh: ")
+
+
+class FilterModule:
+    """Filters about a removal."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return the filters by name."""
+        return {
+            "p2p_had_store": had_store,
+            "p2p_not_told": not_told,
+            "p2p_removal_plan": removal_plan,
+            "p2p_removal_text": removal_text,
+            "p2p_still_voting": still_voting,
+        }
