@@ -1,0 +1,159 @@
+"""A cluster that Molecule deployed, and runs of the playbooks on it that can be killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[3]
+RUN_S = 420
+PLAIN = {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
+CONF = "/etc/ringrift/node.conf"
+SERVICES = ("p2p_orchestrator", "p2p-etcd")
+
+
+def fleet_file() -> Path:
+    """Return the scenario's fleet file."""
+    return Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"], "distributed_hosts.yaml")
+
+
+class Run:
+    """One run of a program of Ansible on the scenario's nodes, begun at once.
+
+    Args:
+        words: The program and its words.
+        log: Where its output goes.
+        fleet: The fleet file; the scenario's own by default.
+    """
+
+    def __init__(self, words: Sequence[str], log: Path, *, fleet: Path | None = None) -> None:
+        inventories = ["-i", os.environ["MOLECULE_INVENTORY_FILE"], "-i", str(fleet or fleet_file())]
+        self.log = log
+        with log.open("w") as out:
+            self._process = subprocess.Popen(
+                [*words, *inventories],
+                cwd=ROOT,
+                env=os.environ | PLAIN,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self._process.poll() is not None
+
+    def pause(self) -> None:
+        """Let it do nothing more, and live."""
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def kill(self) -> None:
+        """End it and all that it started, with no chance to clean up; nothing if it has ended."""
+        if not self.over:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def wait(self) -> tuple[int, str]:
+        """Return its exit code, and what it printed with single spaces."""
+        try:
+            code = self._process.wait(RUN_S)
+        finally:
+            self.kill()
+        return code, self.text()
+
+    def text(self) -> str:
+        """Return what it has printed so far, with single spaces and without the marks of long lines."""
+        return " ".join(self.log.read_text().split())
+
+
+def module(node: str, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what one of the project's modules answers when it runs on a node."""
+    inventory = os.environ["MOLECULE_INVENTORY_FILE"]
+    words = ["ansible", node, "-m", name, "-a", json.dumps(arguments), "-i", inventory]
+    env = os.environ | PLAIN
+    run = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120)
+    assert run.returncode == 0, run.stdout + run.stderr
+    answer: dict[str, Any] = json.loads(run.stdout[run.stdout.index("{") :])
+    return answer
+
+
+def on(node: str, *command: str) -> str:
+    """Return what a command on a node prints."""
+    return docker("exec", node, *command)
+
+
+def docker(*words: str) -> str:
+    """Return what a command of Docker prints."""
+    return subprocess.run(
+        ["docker", *words], capture_output=True, text=True, check=True, timeout=60
+    ).stdout.strip()
+
+
+def address(node: str) -> str:
+    """Return a node's address on the scenario's network."""
+    return docker("inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", node)
+
+
+def status(node: str) -> dict[str, Any]:
+    """Return what a node answers on /status, or {} when it does not answer."""
+    url = "http://127.0.0.1:8770/status"
+    script = f"import urllib.request as r; print(r.urlopen('{url}', timeout=2).read().decode())"
+    try:
+        answer: dict[str, Any] = json.loads(on(node, "python3", "-c", script))
+    except subprocess.CalledProcessError:
+        return {}
+    return answer
+
+
+def leader(nodes: Sequence[str]) -> str | None:
+    """Return the leader that all these nodes name, or None."""
+    named = {status(node).get("leader_id") for node in nodes}
+    one: str | None = named.pop()
+    return None if named else one
+
+
+def release(node: str) -> str:
+    """Return the name of the release that a node runs."""
+    return Path(on(node, "readlink", "/opt/p2p-cluster/current")).name
+
+
+def drift(*nodes: str) -> None:
+    """Change the settings of these nodes by hand, so that a deploy restarts their orchestrators."""
+    for node in nodes:
+        on(node, "sh", "-c", f"echo '# by hand' >> {CONF}")
+
+
+def drifted(node: str) -> bool:
+    """Tell whether a node's settings are still those that `drift` left."""
+    return "# by hand" in on(node, "cat", CONF)
+
+
+def processes(node: str) -> list[str]:
+    """Return the main processes of the project's services on a node."""
+    return on(node, "systemctl", "show", "--property", "MainPID", "--value", *SERVICES).split()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float, what: Callable[[], str]) -> None:
+    """Fail with `what` unless the condition comes true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.25)
+
+
+@contextmanager
+def stopped(node: str) -> Iterator[None]:
+    """Keep a node's machine off."""
+    docker("stop", "--time", "10", node)
+    try:
+        yield
+    finally:
+        docker("start", node)
