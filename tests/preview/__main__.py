@@ -19,7 +19,9 @@ from tests.preview.compare import Event, Row, compare, drift_disagreements, prob
 from tests.preview.fleet import PROJECT, Fleet, containers, shell, wait_for_cluster
 from tests.preview.states import OTHERS, START_STATES, VOTERS
 
-OLDER_LOCK = (PROJECT / "requirements/node.txt").read_text() + "# the release before\n"
+LOCK = (PROJECT / "requirements/node.txt").read_text()
+# A lock with another text gives another release.
+OLDER, NEWER = (json.dumps({"p2p_venv_lock": f"{LOCK}# {which}\n"}) for which in ("older", "newer"))
 
 
 class Harness:
@@ -119,8 +121,7 @@ def deploy(harness: Harness) -> None:
     first = {name: "blank" for name, state in START_STATES.items() if state.first == "today"}
     harness.compare("deploy, blank fleet", first, "deploy.yml", "--limit", ",".join(first))
     older = [name for name, state in START_STATES.items() if state.first == "older"]
-    lock = json.dumps({"p2p_venv_lock": OLDER_LOCK})
-    harness.fleet.run("deploy.yml", "--limit", ",".join(older), "-e", lock)
+    harness.fleet.run("deploy.yml", "--limit", ",".join(older), "-e", OLDER)
     wait_for_cluster(VOTERS)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(shell, START_STATES, [state.script for state in START_STATES.values()]))
@@ -130,7 +131,16 @@ def deploy(harness: Harness) -> None:
     harness.quiet("deploy", "deploy.yml")
 
 
-TRIALS: tuple[Callable[[Harness], None], ...] = (deploy,)
+def upgrade_and_rollback(harness: Harness) -> None:
+    """Compare a new release brought to all voters and some others, and the way back from it."""
+    nodes = dict.fromkeys(VOTERS, "voter") | dict.fromkeys(list(OTHERS)[:2], "node")
+    limit = ("--limit", ",".join(nodes))
+    harness.compare("deploy, new release", nodes, "deploy.yml", *limit, "-e", NEWER)
+    harness.compare("rollback", nodes, "rollback.yml", *limit)
+    harness.quiet("rollback", "rollback.yml", *limit)
+
+
+TRIALS: tuple[Callable[[Harness], None], ...] = (deploy, upgrade_and_rollback)
 
 
 def main() -> int:
