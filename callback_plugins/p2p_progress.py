@@ -407,8 +407,9 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]  # Ansible ships no
         self._reported = self._reported or "verdict" in result.result
         if touched and not result.task.run_once and self._label(result) == result.host.get_name():
             node = self._node(result)
-            # A module that ran there now reached it, whatever was before.
-            node.unreachable = "" if "invocation" in result.result else node.unreachable
+            # A module or a probe that ran there now reached it, whatever was before.
+            if {"invocation", "probe"} & result.result.keys():
+                node.unreachable = ""
         self._done.add(result.host.get_name())
         self._progress()
 
