@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import pytest
 
-from library import p2p_certificate
+from module_utils.p2p_certificate_pem import blocks
 from tests.integration.identity import deployed
 from tests.integration.identity.deployed import CLIENT, CLUSTER, HEARTBEAT, PEER, deploy, knock
 from tests.integration.identity.watch import Watch
@@ -178,7 +178,7 @@ def test_a_new_node_joins_by_a_limited_run_that_shows_no_key(fleet: Path) -> Non
     assert f"{COMER} does not reach {VOTERS[1]} at {VOTERS[1]}:{HEARTBEAT} (no answer within 3 s)" in said
     assert wait_for(lambda: all_agree((*VOTERS, COMER)), 20) in VOTERS
     assert {name: deployed.processes(name) for name in VOTERS} == voters
-    keys = [p2p_certificate.blocks(path.read_bytes())[1] for path in deployed.state_dir().rglob("*.pem")]
+    keys = [blocks(path.read_bytes())[1] for path in deployed.state_dir().rglob("*.pem")]
     lines = {line for key in keys if key for line in key.decode().splitlines()[1:-1]}
     assert len(lines) >= 3 * (len(VOTERS) + 2)
     assert "node.key" in said, "the run shows what it delivers"

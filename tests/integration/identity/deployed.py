@@ -16,7 +16,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from library import p2p_certificate as subject
+from module_utils.p2p_certificate_make import make_leaf
+from module_utils.p2p_certificate_names import Node, subject_names
+from module_utils.p2p_certificate_pem import blocks, certificate_pem, key_pem, serial_text
 
 ROOT = Path(__file__).resolve().parents[3]
 ASK = ROOT / "tests/integration/identity/ask.py"
@@ -93,20 +95,20 @@ def issue(
         ended: Ended a minute ago.
     """
     data = (ca or state_dir()).joinpath("ca.pem").read_bytes()
-    certificates, key_text = subject.blocks(data)
+    certificates, key_text = blocks(data)
     assert key_text is not None
     key = serialization.load_pem_private_key(key_text, None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     now = dt.datetime.now(dt.timezone.utc) - (dt.timedelta(days=1, minutes=1) if ended else dt.timedelta())
-    leaf = subject.make_leaf(
-        subject.subject_names(subject.Node(node, (), voter), cluster),
+    leaf = make_leaf(
+        subject_names(Node(node, (), voter), cluster),
         cluster,
         x509.load_pem_x509_certificate(certificates[0]),
         key,
         days=1 if ended else 90,
         now=now,
     )
-    return (subject.certificate_pem(leaf.certificate) + subject.key_pem(leaf.key)).decode()
+    return (certificate_pem(leaf.certificate) + key_pem(leaf.key)).decode()
 
 
 def held(node: str) -> str:
@@ -116,7 +118,7 @@ def held(node: str) -> str:
 
 def serial(pem: str) -> str:
     """Return a certificate's serial number in hexadecimal."""
-    return subject.serial_text(x509.load_pem_x509_certificate(subject.blocks(pem.encode())[0][0]))
+    return serial_text(x509.load_pem_x509_certificate(blocks(pem.encode())[0][0]))
 
 
 def knock(

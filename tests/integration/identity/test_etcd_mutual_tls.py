@@ -18,7 +18,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from library import p2p_certificate as subject
+from module_utils.p2p_certificate_names import voter_name
+from module_utils.p2p_certificate_pem import blocks
 from tests.unit.identity.controller import Controller, member
 
 VOTERS = {f"hetzner-cpu{n}": f"127.0.31.{n}" for n in (1, 2, 3)}
@@ -38,7 +39,7 @@ def deliver(result: dict[str, Any], node_id: str, folder: Path) -> Path:
     (folder / "ca.crt").write_text(result["ca_bundle"])
     (folder / "crl.pem").write_text(result["crl"])
     if result["nodes"][node_id]["file"]:
-        certificates, key = subject.blocks(Path(result["nodes"][node_id]["file"]).read_bytes())
+        certificates, key = blocks(Path(result["nodes"][node_id]["file"]).read_bytes())
         assert key is not None
         (folder / "node.crt").write_bytes(certificates[0])
         (folder / "node.key").write_bytes(key)
@@ -84,7 +85,7 @@ class Cluster:
             "peer-cert-file": str(tls / "node.crt"),
             "peer-key-file": str(tls / "node.key"),
             "peer-crl-file": str(tls / "crl.pem"),
-            "peer-cert-allowed-hostname": subject.voter_name("lab"),
+            "peer-cert-allowed-hostname": voter_name("lab"),
         }
         command += [f"--{flag}={value}" for flag, value in flags.items()]
         command += ["--client-cert-auth", "--peer-client-cert-auth", "--pre-vote"]

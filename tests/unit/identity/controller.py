@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from library import p2p_certificate as subject
+from module_utils.p2p_certificate_directory import run
 
 
 def member(node_id: str, *addresses: str, server: bool = False) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class Controller:
         params.update(copy.deepcopy(self.defaults))
         params.update(changes)
         now = self.now or dt.datetime.now(dt.timezone.utc)
-        return subject.run(params, check_mode=check_mode, now=now)[0]
+        return run(params, check_mode=check_mode, now=now)[0]
 
     def later(self, days: float) -> None:
         """Let time pass."""

@@ -15,7 +15,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from library import p2p_certificate as subject
+from module_utils.p2p_certificate_make import issued_by
+from module_utils.p2p_certificate_names import CertificateError
+from module_utils.p2p_certificate_pem import blocks
 
 from .conftest import NOW
 from .controller import Controller, fleet
@@ -187,7 +189,7 @@ def test_second_run_waits_for_the_first(controller: Controller) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         for check_mode in (False, True):
-            with pytest.raises(subject.CertificateError, match="another run has held it for 0 s"):
+            with pytest.raises(CertificateError, match="another run has held it for 0 s"):
                 controller.run(check_mode=check_mode)
     finally:
         os.close(handle)
@@ -200,7 +202,7 @@ def test_previews_share_the_directory_and_a_run_waits_for_them(controller: Contr
     try:
         fcntl.flock(handle, fcntl.LOCK_SH)
         assert not controller.run(check_mode=True)["changed"]
-        with pytest.raises(subject.CertificateError, match="another run has held it for 0 s"):
+        with pytest.raises(CertificateError, match="another run has held it for 0 s"):
             controller.run()
     finally:
         os.close(handle)
@@ -214,7 +216,7 @@ def refused(controller: Controller, match: str, **changes: Any) -> None:
     before = controller.files()
     messages = set()
     for check_mode in (True, False):
-        with pytest.raises(subject.CertificateError, match=match) as caught:
+        with pytest.raises(CertificateError, match=match) as caught:
             controller.run(check_mode=check_mode, **changes)
         messages.add(str(caught.value))
     assert len(messages) == 1
@@ -237,7 +239,7 @@ def test_file_that_others_can_read_is_refused(controller: Controller) -> None:
 def test_directory_that_is_a_file_is_refused(controller: Controller) -> None:
     controller.root.parent.mkdir(parents=True)
     controller.root.write_text("")
-    with pytest.raises(subject.CertificateError, match="set P2P_STATE_DIR elsewhere"):
+    with pytest.raises(CertificateError, match="set P2P_STATE_DIR elsewhere"):
         controller.run()
 
 
@@ -255,7 +257,7 @@ def test_lost_ca_is_refused_while_certificates_exist(controller: Controller) -> 
 def test_lost_ca_key_is_refused_only_when_something_has_to_be_signed(controller: Controller) -> None:
     controller.run()
     path = controller.root / "ca.pem"
-    path.write_bytes(subject.blocks(path.read_bytes())[0][0])
+    path.write_bytes(blocks(path.read_bytes())[0][0])
     assert not controller.run()["changed"]
     controller.later(61)
     refused(
@@ -304,7 +306,7 @@ def test_settings_that_make_no_sense_are_refused(
 
 def test_passphrase_protects_the_key_and_is_asked_for_only_to_sign(controller: Controller) -> None:
     controller.run(passphrase="correct horse")
-    key = subject.blocks((controller.root / "ca.pem").read_bytes())[1]
+    key = blocks((controller.root / "ca.pem").read_bytes())[1]
     assert key is not None
     assert b"BEGIN ENCRYPTED PRIVATE KEY" in key
     with pytest.raises(ValueError, match="Incorrect password"):
@@ -372,7 +374,7 @@ def test_interrupted_removal_still_reaches_the_revocation_list(controller: Contr
 
 
 def trusts(bundle: list[x509.Certificate], certificate: x509.Certificate) -> bool:
-    return any(subject.issued_by(certificate, ca) for ca in bundle)
+    return any(issued_by(certificate, ca) for ca in bundle)
 
 
 def test_every_stage_of_a_rotation_works_with_the_stage_before_and_after(controller: Controller) -> None:
@@ -424,7 +426,7 @@ def test_second_controller_is_refused_before_anything_is_written(controller: Con
     seen = {"hetzner-cpu1": first["ca_bundle_sha256"], "vast-1": None}
     for check_mode in (True, False):
         with pytest.raises(
-            subject.CertificateError, match=r"this controller has none.*Copy that directory"
+            CertificateError, match=r"this controller has none.*Copy that directory"
         ) as caught:
             second.run(check_mode=check_mode, seen=seen)
         assert "hetzner-cpu1" in str(caught.value)
