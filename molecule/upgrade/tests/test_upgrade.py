@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.integration.deploy import live
 from tests.integration.deploy.live import Run, drift, drifted, leader, processes, release, wait_for
@@ -180,3 +181,58 @@ def test_two_runs_at_once_and_one_killed_half_way(begin: Begin, play: Play) -> N
         assert code == 0, output[-4000:]
     assert not any(drifted(name) for name in VOTERS)
     assert record() is None
+
+
+def test_a_record_of_another_machine_is_broken_by_name_alone(play: Play) -> None:
+    settled()
+    drift(VOTERS[1])
+    before = processes(VOTERS[1])
+    stale = {"id": "elsewhere-7-7", "who": "ann@elsewhere", "playbook": "rollback.yml", "since": 7.0}
+    record(hold={**stale, "place": "elsewhere/1/1", "pid": 7, "started": 7.0})
+    code, output = play(*STORE, "--limit", VOTERS[1])
+    assert code != 0
+    assert f"ann@elsewhere holds the {RECORD} with rollback.yml" in output
+    assert "-e p2p_maintenance_break=elsewhere-7-7" in output
+    assert processes(VOTERS[1]) == before
+    assert drifted(VOTERS[1])
+
+    code, output = play(*STORE, "--limit", VOTERS[1], "-e", "p2p_maintenance_break=elsewhere-7-7")
+    assert code == 0, output[-4000:]
+    assert not drifted(VOTERS[1])
+    assert record() is None
+
+
+def test_a_release_that_does_not_start_stops_at_the_canary(play: Play) -> None:
+    settled()
+    before = {name: processes(name) for name in NODES}
+    # An address that no machine here has (RFC 5737): the orchestrator cannot listen on it, and ends.
+    bad = ("-e", "p2p_orchestrator_listen=203.0.113.77", "-e", "p2p_orchestrator_start_timeout=15")
+    with watched("a release that does not start, then mended"):
+        code, output = play(*STORE, *bad)
+        assert code != 0
+        assert f"failed: {OTHERS[0]}: " in output
+        for name in NODES[:3] + NODES[4:]:
+            assert f"held back: {name}: the canary {OTHERS[0]} failed" in output
+            assert processes(name) == before[name]
+        assert leader(VOTERS) in VOTERS
+
+        code, output = play(*STORE)
+        assert code == 0, output[-4000:]
+    assert "1 of 6 nodes will change" in output
+    assert live.status(OTHERS[0])["leader_id"] in VOTERS
+    for name in NODES[:3] + NODES[4:]:
+        assert processes(name) == before[name]
+
+
+@pytest.mark.parametrize("limit", [(), ("--limit", OTHERS[1])], ids=["all", "limit"])
+def test_a_file_with_other_voters_is_refused(play: Play, tmp_path: Path, limit: tuple[str, ...]) -> None:
+    fleet = yaml.safe_load(live.fleet_file().read_text())
+    fleet["p2p_voters"][2] = OTHERS[1]
+    path = tmp_path / "distributed_hosts.yaml"
+    path.write_text(yaml.safe_dump(fleet))
+    before = {name: processes(name) for name in NODES}
+    code, output = play(*STORE, *limit, fleet=path)
+    assert code != 0
+    assert f"are not the live ones ({', '.join(sorted(VOTERS))})" in output
+    assert "run voters.yml" in output
+    assert {name: processes(name) for name in NODES} == before
