@@ -15,6 +15,8 @@ import yaml
 
 from tests.integration.deploy import live
 from tests.integration.deploy.live import Run, drift, drifted, leader, processes, release, wait_for
+from tests.integration.identity import deployed
+from tests.integration.identity.deployed import HEARTBEAT, knock
 from tests.integration.identity.watch import Watch
 
 VOTERS = ("hetzner-cpu91", "hetzner-cpu92", "vultr-a100-91")
@@ -236,3 +238,24 @@ def test_a_file_with_other_voters_is_refused(play: Play, tmp_path: Path, limit: 
     assert f"are not the live ones ({', '.join(sorted(VOTERS))})" in output
     assert "run voters.yml" in output
     assert {name: processes(name) for name in NODES} == before
+
+
+def test_a_removed_node_leaves_no_trace_and_is_denied(play: Play) -> None:
+    leaver, asker, voter = OTHERS[2], OTHERS[1], VOTERS[0]
+    before = {name: processes(name) for name in NODES[:-1]}
+    code, output = play("--limit", voter, playbook="remove.yml")
+    assert code != 0
+    assert "Change the voters first" in output
+    assert "voters.yml" in output
+
+    pem = deployed.held(leaver)
+    assert knock(asker, voter, HEARTBEAT, pem, speaks_for=leaver)["status"] == 200
+    code, output = play("--limit", leaver, playbook="remove.yml")
+    assert code == 0, output[-4000:]
+    # What is called p2p-lab* is the image's own.
+    names = "! -name 'p2p-lab*' '(' -name 'p2p*' -o -name ringrift ')'"
+    places = "/etc /opt /run/systemd /usr/lib/systemd /usr/local /var/lib /root"
+    assert live.on(leaver, "sh", "-c", f"find {places} {names} 2>/dev/null") == ""
+    assert live.on(leaver, "sh", "-c", "ps -eo args | grep -E '[p]2p_orch|[e]tcd' || true") == ""
+    wait_for(lambda: knock(asker, voter, HEARTBEAT, pem, speaks_for=leaver).get("status") == 403, 15, str)
+    assert {name: processes(name) for name in NODES[:-1]} == before
