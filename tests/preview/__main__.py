@@ -127,7 +127,8 @@ def deploy(harness: Harness) -> None:
         list(pool.map(shell, START_STATES, [state.script for state in START_STATES.values()]))
     health_agrees = harness.health()
     titles = {name: state.title for name, state in START_STATES.items()}
-    health_agrees(harness.compare("deploy, start states", titles, "deploy.yml"))
+    # What ran before is the other program: it goes only when told so for the whole fleet.
+    health_agrees(harness.compare("deploy, start states", titles, "deploy.yml", "-e", "p2p_cutover=true"))
     harness.quiet("deploy", "deploy.yml")
 
 
@@ -140,7 +141,15 @@ def upgrade_and_rollback(harness: Harness) -> None:
     harness.quiet("rollback", "rollback.yml", *limit)
 
 
-TRIALS: tuple[Callable[[Harness], None], ...] = (deploy, upgrade_and_rollback)
+def remove(harness: Harness) -> None:
+    """Compare the removal of a node."""
+    leaves = "vast-preview-converged"
+    limit = ("--limit", leaves)
+    harness.compare("remove", dict.fromkeys(VOTERS, "voter") | {leaves: "leaves"}, "remove.yml", *limit)
+    harness.quiet("remove", "remove.yml", *limit)
+
+
+TRIALS: tuple[Callable[[Harness], None], ...] = (deploy, upgrade_and_rollback, remove)
 
 
 def main() -> int:

@@ -50,9 +50,6 @@ OTHERS = {
     ),
     "runpod-preview-stopped": State("stopped service", "systemctl stop p2p_orchestrator"),
     "runpod-preview-older": State("older release", first="older"),
-}
-# These join OTHERS once a deploy takes over what ran on a node before.
-NOT_TAKEN_OVER_YET = {
     "vast-preview-legacy": State(
         "foreign ringrift-p2p.service",
         f"""{BEFORE}
