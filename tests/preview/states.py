@@ -61,7 +61,7 @@ OTHERS = {
     ),
     "runpod-preview-manual": State(
         "manual nohup orchestrator",
-        f"{BEFORE} nohup setsid {START} >/root/p2p.log 2>&1 & {LISTENS}",
+        f"{BEFORE} nohup setsid {START} >/tmp/p2p.log 2>&1 & {LISTENS}",
         first="none",
     ),
 }
