@@ -43,6 +43,7 @@ def test_a_preview_after_converge_may_foretell_nothing(
     if made:
         (tmp_path / "made").write_text("x")
         (tmp_path / "made").chmod(0o600)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     done = subprocess.run(
         [
             *(str(Path(sys.executable).with_name("ansible-playbook")), str(tmp_path / "play.yml")),
@@ -50,7 +51,7 @@ def test_a_preview_after_converge_may_foretell_nothing(
             f"-eansible_python_interpreter={sys.executable}",
         ],
         cwd=tmp_path,
-        env={**os.environ, **settings, "MOLECULE_STATE_FILE": str(tmp_path / "state.yml")},
+        env={**clean, **settings, "MOLECULE_STATE_FILE": str(tmp_path / "state.yml")},
         capture_output=True,
         text=True,
         check=False,
