@@ -8,9 +8,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 ROOT = Path(__file__).resolve().parents[3]
 RUN_S = 420
@@ -53,13 +55,20 @@ class Run:
 
     def pause(self) -> None:
         """Let it do nothing more, and live."""
-        os.killpg(self._process.pid, signal.SIGSTOP)
+        self._send(signal.SIGSTOP)
 
     def kill(self) -> None:
         """End it and all that it started, with no chance to clean up; nothing if it has ended."""
         if not self.over:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            self._send(signal.SIGKILL)
             self._process.wait()
+
+    def _send(self, number: signal.Signals) -> None:
+        # Ansible's workers have sessions of their own: the process group misses them.
+        family = psutil.Process(self._process.pid)
+        for process in (*family.children(recursive=True), family):
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
 
     def wait(self) -> tuple[int, str]:
         """Return its exit code, and what it printed with single spaces."""
