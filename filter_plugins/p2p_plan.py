@@ -101,6 +101,10 @@ def plan(
             result["refused"][name] = cut_off[name]
         elif "probe" not in answer:
             result["refused"][name] = _why(answer)
+        elif answer["probe"].get("manager", "systemd") != "systemd":
+            result["refused"][name] = (
+                "systemd does not run this node, and services are managed through it alone: nothing was touched"
+            )
         else:
             drift = answer["probe"]["drift"]
             result["drift"][name] = [f"{item['part']} {item['name']}: {item['why']}" for item in drift]

@@ -211,3 +211,11 @@ def test_a_node_that_missed_a_change_of_voters_can_be_brought_along(healthy: Hea
     late = other("p2p_orchestrator")
     late["probe"]["http"]["status"]["body"]["voter_node_ids"] = ["a", "b", "c", "d", "old"]
     assert plan({"o1": late}, VOTERS, store_quorum(healthy()), voter_answers=healthy(), now=0)["split"] == ""
+
+
+def test_a_node_without_systemd_is_refused_before_anything_is_written(healthy: Healthy) -> None:
+    container = other()
+    container["probe"]["manager"] = "none"
+    result = make({**healthy(), "o1": container})
+    assert "systemd does not run this node" in result["refused"]["o1"]
+    assert result["others"] == []
