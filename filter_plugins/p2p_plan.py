@@ -103,7 +103,7 @@ def plan(
             result["refused"][name] = _why(answer)
         elif answer["probe"].get("manager", "systemd") != "systemd":
             result["refused"][name] = (
-                "systemd does not run this node, and nothing else manages services here yet: it was not touched"
+                "systemd does not run this node, and it alone manages services so far: nothing was touched"
             )
         else:
             drift = answer["probe"]["drift"]
