@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LAB_NODES ?= 8
 SCENARIO ?= default
+SCENARIOS_AT_ONCE ?= 2
 TOOLS := .cache/tools
 export PATH := $(CURDIR)/$(BIN):$(PATH):$(CURDIR)/$(TOOLS)/usr/bin
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
@@ -109,8 +110,8 @@ bench-orchestrator: venv ## five voters under 1,000 simulated nodes
 	python -m tests.bench.orchestrator.bench
 
 .PHONY: test-molecule
-test-molecule: venv image ## every Molecule scenario
-	for scenario in molecule/*/molecule.yml; do scripts/molecule "$$(basename "$$(dirname "$$scenario")")"; done
+test-molecule: venv image ## every Molecule scenario, SCENARIOS_AT_ONCE=2 of them side by side
+	scripts/molecule-all $(SCENARIOS_AT_ONCE)
 
 .PHONY: molecule
 molecule: venv image ## one Molecule scenario: make molecule SCENARIO=default
