@@ -18,7 +18,13 @@ class Preflight(TypedDict):
 
 
 def targets(
-    voters: Sequence[str], seeds: Sequence[str], node: str, heartbeat_port: int, peer_port: int
+    voters: Sequence[str],
+    seeds: Sequence[str],
+    node: str,
+    heartbeat_port: int,
+    peer_port: int,
+    *,
+    proxy: int | None = None,
 ) -> list[dict[str, Any]]:
     """Return the ports that a node connects to, for `p2p_probe`.
 
@@ -28,9 +34,11 @@ def targets(
         node: The node's name.
         heartbeat_port: Where voters take heartbeats, 0 if they take none.
         peer_port: Where etcd's members talk to each other, 0 for a node that is none of them.
+        proxy: Port of the node's own SOCKS5 proxy, if its orchestrator's connections go through one.
 
     Returns:
-        Each with `voter`, `host`, `port`, and `service`, which is `orchestrator` or `etcd`.
+        Each with `voter`, `host`, `port`, and `service`, which is `orchestrator` or `etcd`; `proxy` if the
+        way is through one.
     """
     hosts = [urlsplit(seed) for seed in seeds]
     # Two voters at one endpoint are one seed: then nobody knows whose it is.
@@ -46,6 +54,7 @@ def targets(
             ]
             found += [
                 {"voter": name, "host": str(url.hostname), "port": int(port), "service": service}
+                | ({"proxy": proxy} if proxy and service == "orchestrator" else {})
                 for port, service in ports
                 if port
             ]

@@ -56,8 +56,9 @@ options:
     default: []
   reach:
     description:
-      - Ports of other machines that the node has to reach, each with C(host) and C(port). They are tried
-        where the node differs from O(wanted) and O(service) does not run, and nowhere else.
+      - Ports of other machines that the node has to reach, each with C(host) and C(port), and C(proxy) where
+        the way is through a SOCKS5 proxy on that port of the node's loopback. They are tried where the node
+        differs from O(wanted) and O(service) does not run, and nowhere else.
     type: list
     elements: dict
     default: []

@@ -66,6 +66,7 @@ class Config:
     etcd_tls: TlsFiles | None
     etcd_wait: float
     data_dir: Path
+    socks_proxy: Seed | None = None
 
     @property
     def alone(self) -> bool:
@@ -116,6 +117,21 @@ def parse_seed(text: str, what: str = "--peers / P2P_SEEDS") -> Seed:
     if not host or any(letter.isspace() for letter in text):
         raise _bad(what, text, remedy)
     return Seed(parts.scheme, host, port)
+
+
+def _socks_proxy(text: str) -> Seed | None:
+    if not text:
+        return None
+    remedy = "give socks5://host:port, without a password"
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise _bad("P2P_SOCKS_PROXY", text, remedy) from error
+    # `socks5h` says that the proxy resolves names, which it does here in any case.
+    if parts.scheme not in ("socks5", "socks5h") or not host or not port or "@" in parts.netloc:
+        raise _bad("P2P_SOCKS_PROXY", text, remedy)
+    return Seed("socks5", host, port)
 
 
 def _words(text: str) -> list[str]:
@@ -232,6 +248,7 @@ def load(argv: Sequence[str], env: Mapping[str, str]) -> Config:
         etcd_tls=_tls(env, "P2P_ETCD"),
         etcd_wait=float(wait),
         data_dir=Path(data_dir),
+        socks_proxy=_socks_proxy(env.get("P2P_SOCKS_PROXY", "")),
     )
     _check(config)
     return config

@@ -14,6 +14,7 @@ from p2p_orchestrator.beliefs import Answer, parse
 from p2p_orchestrator.clock import boottime
 from p2p_orchestrator.errors import connection_error
 from p2p_orchestrator.node import Node
+from p2p_orchestrator.socks import ProxyConnector
 from p2p_orchestrator.tls import DenyList, server_name
 
 INTERVAL = 5.0
@@ -49,7 +50,12 @@ class HeartbeatClient:
         if not self._targets:
             return
         timeout = aiohttp.ClientTimeout(total=TIMEOUT)
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=4 * INTERVAL)
+        proxy, keepalive = self._node.config.socks_proxy, 4 * INTERVAL
+        connector = (
+            ProxyConnector(proxy, keepalive)
+            if proxy
+            else aiohttp.TCPConnector(limit=0, keepalive_timeout=keepalive)
+        )
         async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
             await self._beat(session)
             due = boottime() + random.uniform(0, INTERVAL)  # noqa: S311  # a phase, no secret

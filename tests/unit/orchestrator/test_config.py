@@ -38,6 +38,12 @@ def test_a_node_is_a_voter_by_its_name() -> None:
     assert not other.voter
 
 
+def test_a_proxy_is_an_address_and_none_by_default() -> None:
+    assert config(NODE_ID="n").socks_proxy is None
+    found = config(NODE_ID="n", P2P_SOCKS_PROXY="socks5h://127.0.0.1:1055").socks_proxy
+    assert found == Seed("socks5", "127.0.0.1", 1055)
+
+
 @pytest.mark.parametrize("env", [{}, {"P2P_VOTERS": "n", "P2P_SEEDS": "http://192.0.2.1:8770"}])
 def test_one_voter_or_none_needs_no_engine(env: dict[str, str]) -> None:
     result = config(NODE_ID="n", **env)
@@ -82,6 +88,9 @@ def test_the_checkouts_fleet_file_gives_seeds_where_none_are_set(tmp_path: Path)
         ({"P2P_TLS_CA": "/x"}, "P2P_TLS_CERT, P2P_TLS_KEY not set"),
         ({"P2P_ETCD_ENDPOINT": "https://127.0.0.1:1"}, "https needs P2P_ETCD_CA"),
         ({"P2P_ETCD_ENDPOINT": "127.0.0.1:2379"}, "http\\(s\\)://host:port"),
+        ({"P2P_SOCKS_PROXY": "http://127.0.0.1:1"}, "socks5://host:port, without a password"),
+        ({"P2P_SOCKS_PROXY": "socks5://a:b@127.0.0.1:1"}, "without a password"),
+        ({"P2P_SOCKS_PROXY": "socks5://127.0.0.1"}, "P2P_SOCKS_PROXY is"),
         ({"P2P_ETCD_WAIT": "soon"}, "P2P_ETCD_WAIT is 'soon'"),
         ({"P2P_HEARTBEAT_PORT": "8770", "P2P_VOTERS": "n", "P2P_SEEDS": "h:1"}, "must differ"),
         (
