@@ -31,6 +31,17 @@ options:
     description: Directory that holds the releases.
     type: path
     default: /opt/p2p-cluster
+  manager:
+    description: The service manager; V(auto) takes what the node has.
+    type: str
+    choices: [auto, systemd, supervisord, launchd]
+    default: auto
+  place:
+    description:
+      - Where a manager that is not systemd keeps its things, as P(p2p_service#module) takes it; its C(folder)
+        is C(supervisor) below O(root) by default.
+    type: dict
+    default: {}
   port:
     description: Port of the orchestrator.
     type: int
@@ -111,8 +122,8 @@ probe:
           what contains the node) and C(cpus).
       type: dict
       returned: always
-    manager: {description: 'What manages services, V(systemd), V(launchd) or V(none).', type: str, returned:
-      always}
+    manager: {description: 'What manages services, V(systemd), V(supervisord) or V(launchd).', type: str,
+      returned: always}
     user:
       description:
         - Who the probe ran as. C(name), C(uid), C(home), C(root) and C(sudo) (without a password; null for
@@ -141,8 +152,8 @@ probe:
       description:
         - By unit name C(load), C(active), C(sub), C(enabled), C(unit_path), C(unit_sha256), C(drop_ins),
           C(reload_needed), C(restarts), C(result), C(exit_status), C(pid), C(started_at), C(config_digest)
-          and C(cwd) of the main process, and C(log), a list of lines, read only if a service
-          of the node is not well. Empty where systemd does not run.
+          and C(cwd) of the main process, C(look) (the command that shows people how it does), and C(log), a
+          list of lines, read only if a service of the node is not well.
       type: dict
       returned: always
     processes:

@@ -64,11 +64,28 @@ options:
     type: list
     elements: str
     default: []
+  program:
+    description:
+      - The same service for a manager that is not systemd, which writes its own definition from it.
+      - C(command) (words for a shell that end with C(exec)), C(directory) (where it works), C(user),
+        C(environment_file) (read by the shell), C(environment) (a dictionary), C(umask), C(stop_seconds), and
+        C(directories) (in the form of O(directories)) that systemd would make by itself.
+    type: dict
   manager:
-    description: The service manager; V(auto) takes what runs the node.
+    description:
+      - The service manager. V(auto) takes what the node has, V(systemd) if it is process 1, V(launchd) on
+        macOS, else V(supervisord), one for each service.
     type: str
-    choices: [auto, systemd]
+    choices: [auto, systemd, supervisord, launchd]
     default: auto
+  place:
+    description:
+      - Where a manager that is not systemd keeps its things.
+      - C(folder) holds what it writes (for supervisord definition, socket, process id and logs), C(bin) the
+        programs of supervisord, and C(hook) is the script that runs when the container starts, in which a
+        marked block starts it again; a user who is not root has it in the home.
+    type: dict
+    default: {}
   wait_seconds:
     description: Seconds that a start or a stop may take.
     type: int
@@ -141,7 +158,13 @@ def main() -> None:
             "purge": {"type": "bool", "default": False},
             "current": {"type": "path"},
             "masked_units": {"type": "list", "elements": "str", "default": []},
-            "manager": {"type": "str", "choices": ["auto", "systemd"], "default": "auto"},
+            "program": {"type": "dict"},
+            "manager": {
+                "type": "str",
+                "choices": ["auto", "systemd", "supervisord", "launchd"],
+                "default": "auto",
+            },
+            "place": {"type": "dict", "default": {}},
             "wait_seconds": {"type": "int", "default": 60},
             "settle_seconds": {"type": "float", "default": 2.0},
         },

@@ -31,6 +31,15 @@ options:
     description: Port that the orchestrator is going to listen on.
     type: int
     required: true
+  manager:
+    description: The service manager of the managed unit, as P(p2p_service#module) takes it.
+    type: str
+    choices: [auto, systemd, supervisord, launchd]
+    default: auto
+  place:
+    description: Where a manager that is not systemd keeps its things, as P(p2p_service#module) takes it.
+    type: dict
+    default: {}
   timeout:
     description: Seconds that an order to the service manager may take.
     type: float
@@ -73,6 +82,12 @@ def main() -> None:
             "units": {"type": "list", "elements": "str", "default": ["ringrift-p2p"]},
             "root": {"type": "path", "required": True},
             "port": {"type": "int", "required": True},
+            "manager": {
+                "type": "str",
+                "choices": ["auto", "systemd", "supervisord", "launchd"],
+                "default": "auto",
+            },
+            "place": {"type": "dict", "default": {}},
             "timeout": {"type": "float", "default": 60},
         },
         supports_check_mode=True,

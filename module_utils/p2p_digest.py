@@ -160,4 +160,7 @@ def service_wanted(spec: Mapping[str, Any]) -> Dict[str, Any]:
         "current": spec.get("current") or None,
         "masked_units": list(spec.get("masked_units") or []),
         "manager": spec.get("manager") or "auto",
+        # For managers that are not systemd: the node, which knows its own, writes the definition.
+        "program": spec.get("program") or None,
+        "place": dict(spec.get("place") or {}),
     }

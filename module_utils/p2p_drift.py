@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional
 from .p2p_digest import service_wanted
 from .p2p_environment import BrokenEnvironmentError, lacking
 from .p2p_releases import root_drift
-from .p2p_services import manager_for, names_asked, restarts_service, service_drift
+from .p2p_services import for_manager, manager_for, names_asked, restarts_service, service_drift
 from .p2p_systemd import ServiceError, UnitState
 from .p2p_takeover import action, find, foreign
 
@@ -93,7 +93,8 @@ def _takeover(
 
 def _service(service: Mapping[str, Any], timeout: float, states: Optional[States]) -> List[Dict[str, Any]]:
     try:
-        manager = manager_for(service["manager"], timeout)
+        manager = manager_for(service["manager"], timeout, service.get("place"))
+        service = for_manager(service, manager)
         known = states() if states else manager.states(names_asked(service))
     except ServiceError as error:
         return [{"part": "manager", "name": service["name"], "why": "%s" % error, "restarts": []}]

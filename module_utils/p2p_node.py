@@ -60,13 +60,6 @@ def describe_platform() -> Dict[str, Any]:
     }
 
 
-def describe_manager() -> str:
-    """Return what manages services here: `systemd`, `launchd` or `none`."""
-    if os.path.isdir("/run/systemd/system"):
-        return "systemd"
-    return "launchd" if sys.platform == "darwin" else "none"
-
-
 def describe_user() -> Dict[str, Any]:
     """Return who the module runs as; `sudo`: whether it may be root without a password (None if it is)."""
     uid = os.geteuid()

@@ -10,6 +10,8 @@ OPTIONS: Dict[str, Dict[str, Any]] = {
     "etcd_service": {"type": "str"},
     "legacy_services": {"type": "list", "elements": "str", "default": ["ringrift-p2p"]},
     "root": {"type": "path", "default": "/opt/p2p-cluster"},
+    "manager": {"type": "str", "choices": ["auto", "systemd", "supervisord", "launchd"], "default": "auto"},
+    "place": {"type": "dict", "default": {}},
     "port": {"type": "int", "default": 8770},
     "voter": {"type": "bool", "default": False},
     "wanted": {"type": "dict"},

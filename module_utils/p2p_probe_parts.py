@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from typing import Any, Callable, Dict, List, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional
 
 from .p2p_bounded import look
 from .p2p_drift import node_drift, units_compared
@@ -15,7 +15,6 @@ from .p2p_local_http import ask_orchestrator
 from .p2p_node import (
     describe_clock,
     describe_disk,
-    describe_manager,
     describe_memory,
     describe_platform,
     describe_pythons,
@@ -25,10 +24,13 @@ from .p2p_processes import listener, orchestrators, start_time, watchdogs
 from .p2p_reach import reach
 from .p2p_releases import complete, link_target, name_of, read_manifest
 from .p2p_run import run
-from .p2p_services import DIGEST_VARIABLE
-from .p2p_systemd import Systemd, UnitState, process_environment, process_folder
+from .p2p_services import DIGEST_VARIABLE, manager_for, manager_name
+from .p2p_systemd import UnitState, process_environment, process_folder
 from .p2p_venv import site_packages
 from .p2p_x509 import not_after
+
+if TYPE_CHECKING:
+    from .p2p_services import Manager
 
 SCHEMA = 1
 # On top of a check's own bound: the moment that a check which just made it needs to hand over its answer.
@@ -48,20 +50,20 @@ def _digest(path: str) -> Optional[str]:
 class States:
     """The states of units, asked for once by whichever look needs them first."""
 
-    def __init__(self, names: List[str], timeout: float) -> None:
-        self.names, self.timeout = names, timeout
+    def __init__(self, names: List[str], manager: Callable[[], Manager]) -> None:
+        self.names, self.manager = names, manager
         self._guard = threading.Lock()
         self._found: Dict[str, UnitState] = {}
 
     def __call__(self) -> Dict[str, UnitState]:
-        """Return them by name; raise ServiceError if systemd does not answer."""
+        """Return them by name; raise ServiceError if the service manager does not answer."""
         with self._guard:
             if not self._found:
-                self._found = Systemd(self.timeout).states(self.names)
+                self._found = self.manager().states(self.names)
             return self._found
 
 
-def _service(state: UnitState) -> Dict[str, Any]:
+def _service(state: UnitState, look_at: str) -> Dict[str, Any]:
     environment = process_environment(state.pid) if state.pid else None
     there = state.load not in ("not-found", "masked")
     return {
@@ -80,16 +82,17 @@ def _service(state: UnitState) -> Dict[str, Any]:
         "started_at": start_time(state.pid) if state.pid else None,
         "config_digest": (environment or {}).get(DIGEST_VARIABLE),
         "cwd": process_folder(state.pid) if state.pid else None,
+        "look": look_at,
         "log": [],
     }
 
 
 def services(names: List[str], states: States) -> Dict[str, Any]:
-    """Return what the service manager says of services, by name; nothing where there is no systemd."""
-    if not names or not Systemd.here():
+    """Return what the service manager says of services, by name."""
+    if not names:
         return {}
-    found = states()
-    return {name: _service(found[name]) for name in names}
+    found, manager = states(), states.manager()
+    return {name: _service(found[name], manager.look(name)) for name in names}
 
 
 def is_well(answers: Mapping[str, Any]) -> bool:
@@ -103,12 +106,11 @@ def is_well(answers: Mapping[str, Any]) -> bool:
     )
 
 
-def _logs(found: Mapping[str, Dict[str, Any]], lines: int, timeout: float) -> None:
+def _logs(found: Mapping[str, Dict[str, Any]], lines: int, manager: Manager) -> None:
     """Put the last lines of each unit's journal among what is known of it."""
-    manager = Systemd(timeout)
     there = [name for name, item in found.items() if item["load"] not in ("not-found", "masked")]
     looks = {name: lambda name=name: manager.logs(name, lines).splitlines() for name in there}
-    for name, log in look(looks, timeout + GRACE)[0].items():
+    for name, log in look(looks, manager.timeout + GRACE)[0].items():
         found[name]["log"] = log
 
 
@@ -208,10 +210,13 @@ def probe(params: Mapping[str, Any]) -> Dict[str, Any]:
     """
     began = time.monotonic()
     timeout, root = float(params["timeout"]), str(params["root"]).rstrip("/")
-    manager = describe_manager()
+    manager = manager_name(str(params.get("manager") or "auto"))
+    place = {"folder": root + "/supervisor", **(params.get("place") or {})}
     wanted, names = params.get("wanted"), _units(params)
     etcd, lines = params.get("etcd"), int(params.get("log_lines") or 0)
-    states = States(list(dict.fromkeys([*names, *_compared(wanted)])), timeout)
+    states = States(
+        list(dict.fromkeys([*names, *_compared(wanted)])), lambda: manager_for(manager, timeout, place)
+    )
     venv = params.get("venv") or os.path.join(root, "current", "venv")
     parts: Dict[str, Callable[[], Any]] = {
         "platform": describe_platform,
@@ -222,7 +227,7 @@ def probe(params: Mapping[str, Any]) -> Dict[str, Any]:
         "services": lambda: services(names, states),
         "release": lambda: releases(root),
         "http": lambda: ask_orchestrator(int(params["port"]), timeout),
-        "running": lambda: _running(params, root, manager == "systemd"),
+        "running": lambda: _running(params, root, states),
         "watchdogs": watchdogs,
     }
     if params.get("imports"):
@@ -235,8 +240,8 @@ def probe(params: Mapping[str, Any]) -> Dict[str, Any]:
         parts["drift"] = lambda: node_drift(wanted, root, timeout, states)
     # Each question inside a look is bounded by `timeout` as well; some looks ask twice.
     answers, errors = look(parts, 2 * timeout + GRACE)
-    if lines and not is_well(answers):
-        _logs(answers.get("services") or {}, lines, timeout)
+    if lines and answers.get("services") and not is_well(answers):
+        _logs(answers.get("services") or {}, lines, states.manager())
     running = answers.get("running") or {}
     drift = _drift(answers, errors)
     result: Dict[str, Any] = {
@@ -294,8 +299,10 @@ def _units(params: Mapping[str, Any]) -> List[str]:
     return list(dict.fromkeys(str(name) for name in names if name))
 
 
-def _running(params: Mapping[str, Any], root: str, systemd: bool) -> Dict[str, Any]:
-    found = orchestrators(str(params["service"]), root, systemd)
+def _running(params: Mapping[str, Any], root: str, states: States) -> Dict[str, Any]:
+    service, manager = str(params["service"]), states.manager()
+    mine = [] if manager.name == "systemd" else [states()[service].pid]
+    found = orchestrators(service, root, manager.name == "systemd", mine)
     return {"processes": found, "listener": listener(int(params["port"]), [item["pid"] for item in found])}
 
 

@@ -71,16 +71,17 @@ def contained(status: str) -> bool:
     return any(line.startswith("NSpid:") and len(line.split()) > _NSPID_ALONE for line in status.splitlines())
 
 
-def kind_of(process: Process, service: str, root: str, systemd: bool) -> str:
+def kind_of(process: Process, service: str, root: str, systemd: bool, mine: Sequence[int] = ()) -> str:
     """Return whose an orchestrator is: `ours`, `legacy` (another service's) or `manual` (by hand or cron).
 
     Args:
         process: it.
         service: the name of our unit, without suffix.
         root: where our releases lie.
-        systemd: whether systemd runs this node; without it, what runs from our root is ours.
+        systemd: whether systemd manages services; without it, what runs from our root is ours.
+        mine: the main process of our service, as another manager than systemd has it.
     """
-    if process.unit == service + ".service":
+    if process.unit == service + ".service" or process.pid in mine:
         return "ours"
     if process.unit and not _SHELLS.search(process.unit):
         return "legacy"
@@ -151,8 +152,14 @@ def parse_ps(text: str, now: float) -> List[Process]:
     return found
 
 
-def orchestrators(service: str, root: str, systemd: bool) -> List[Dict[str, Any]]:
+def orchestrators(service: str, root: str, systemd: bool, mine: Sequence[int] = ()) -> List[Dict[str, Any]]:
     """Return the orchestrators that run here, without the workers that they started.
+
+    Args:
+        service: the name of our unit, without suffix.
+        root: where our releases lie.
+        systemd: whether systemd manages services.
+        mine: the main process of our service, as another manager has it.
 
     Returns:
         For each `kind`, `pid`, `cmdline`, `age_seconds`, `owner` and the systemd `unit` that it belongs to,
@@ -166,7 +173,7 @@ def orchestrators(service: str, root: str, systemd: bool) -> List[Dict[str, Any]
     pids = {process.pid for process in found}
     return [
         {
-            "kind": kind_of(process, service, root, systemd),
+            "kind": kind_of(process, service, root, systemd, mine),
             "pid": process.pid,
             "cmdline": " ".join(process.words)[:500],
             "age_seconds": max(0, round(now - process.started)),

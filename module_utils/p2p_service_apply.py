@@ -18,9 +18,18 @@ from .p2p_files import (
     wanted_owner,
 )
 from .p2p_releases import Drift
-from .p2p_services import definition_wanted, manager_for, names_asked, release_folder, service_drift
-from .p2p_systemd import RUNNING_STATES, ServiceError, UnitState, process_environment, process_folder
+from .p2p_services import (
+    definition_text,
+    definition_wanted,
+    for_manager,
+    manager_for,
+    names_asked,
+    release_folder,
+    service_drift,
+)
+from .p2p_systemd import RUNNING_STATES, ServiceError, Systemd, UnitState, process_environment, process_folder
 
+_ON = ("enabled", "enabled-runtime", "outdated")
 _PHRASES = {
     "masked": "stop, disable and mask %s",
     "directory": "make the directory %s",
@@ -40,12 +49,14 @@ class Request:
         self.name = str(params["name"])
         if "/" in self.name or self.name.endswith(".service"):
             raise ServiceError("name %r: the unit's name without .service" % self.name)
-        self.wanted = service_wanted(params)
-        self.manager = manager_for(params.get("manager") or "auto")
+        self.manager = manager_for(params.get("manager") or "auto", place=params.get("place"))
+        wanted = service_wanted(params)
+        self.wanted = for_manager(wanted, self.manager)
         self.wait = float(params.get("wait_seconds") or 60)
-        unit, files = params.get("unit"), params.get("files") or []
-        digest = config_digest(unit, files) if unit else ""
-        self.unit_text = render_unit(unit, digest) if unit else ""
+        files = params.get("files") or []
+        # With the placeholder of its digest.
+        self.unit = definition_text(wanted, params.get("unit"), self.manager) or ""
+        digest = config_digest(self.unit, files) if self.unit else ""
         # Of what the run makes itself there is no digest yet.
         foretold = any(is_foretold(item.get("content")) for item in files if not item.get("live"))
         self.shown_digest = "(would be known by then)" if foretold else digest
@@ -120,8 +131,10 @@ class Request:
         ]
         definition = definition_wanted(self.wanted, self.manager)
         if definition and definition["path"] in changed:
-            text = render_unit(self.params["unit"], self.shown_digest)
+            text = render_unit(self.unit, self.shown_digest)
             diffs.append(file_diff(definition, text, secret=False))
+        if any(item.part == "enabled" for item in drift) and not isinstance(self.manager, Systemd):
+            diffs += self.manager.enable_diffs(self.name, bool(self.wanted["enabled"]))
         before, after = self._state_text(drift, state)
         if before != after:
             diffs.append(_diff(self.manager.unit(self.name), before, after))
@@ -173,8 +186,9 @@ class Request:
         names = {
             part: [item.name for item in drift if item.part == part] for part in {item.part for item in drift}
         }
-        for unit in names.get("masked", []):
-            self.manager.mask(unit.rsplit(".", 1)[0], self.wait)
+        if isinstance(self.manager, Systemd):
+            for unit in names.get("masked", []):
+                self.manager.mask(unit.rsplit(".", 1)[0], self.wait)
         for item in self.wanted["directories"]:
             if item["path"] in names.get("directory", []):
                 make_directory(item)
@@ -183,7 +197,8 @@ class Request:
                 mend_file(item["path"], self.contents[item["path"]].encode("utf-8"), item)
         definition = definition_wanted(self.wanted, self.manager)
         if definition and "unit" in names:
-            mend_file(definition["path"], self.unit_text.encode("utf-8"), definition)
+            text = render_unit(self.unit, config_digest(self.unit, self.params.get("files") or []))
+            mend_file(definition["path"], text.encode("utf-8"), definition)
         if "unit" in names or "reload" in names:
             self.manager.reload()
         if "enabled" in names:
@@ -204,17 +219,18 @@ class Request:
         actions: List[str] = []
         if state.active in RUNNING_STATES:
             actions.append("stop %s" % unit)
-        if state.enabled in ("enabled", "enabled-runtime"):
+        if state.enabled in _ON:
             actions.append("disable %s" % unit)
+        left = [] if isinstance(self.manager, Systemd) else self.manager.leftovers(self.name)
         files = [item["path"] for item in self.wanted["files"] if os.path.lexists(item["path"])]
         paths = ([path] if os.path.lexists(path) else []) + files
         folders = self._removable(files)
         masked = [name for name in self.wanted["masked_units"] if states[name].load == "masked"]
-        actions += ["remove %s" % item for item in paths + folders]
+        actions += ["remove %s" % item for item in [*paths, *left, *folders]]
         actions += ["unmask %s" % self.manager.unit(name) for name in masked]
         before = "".join("%s\n" % line for line in actions)
         if actions and not self.check_mode:
-            self._do_remove(state, paths, folders, masked)
+            self._do_remove(state, paths, [*left, *folders], masked)
         return {
             "changed": bool(actions),
             "actions": actions,
@@ -240,22 +256,27 @@ class Request:
                 gone.add(folder)
         return folders
 
-    def _do_remove(self, state: UnitState, paths: List[str], folders: List[str], masked: List[str]) -> None:
-        if state.active in RUNNING_STATES:
+    def _do_remove(self, state: UnitState, paths: List[str], left: List[str], masked: List[str]) -> None:
+        # Another manager than systemd may run without its service, or its service without it.
+        if state.active in RUNNING_STATES or not isinstance(self.manager, Systemd):
             self.manager.stop(self.name, self.wait)
-        if state.enabled in ("enabled", "enabled-runtime"):
+        if state.enabled in _ON:
             self.manager.enable(self.name, False)
         for path in paths:
             os.unlink(path)
         drop_ins = self.manager.definition_path(self.name) + ".d"
         if os.path.isdir(drop_ins):
             shutil.rmtree(drop_ins)
-        for folder in folders:
-            shutil.rmtree(folder)
+        for path in left:
+            if os.path.isdir(path):
+                shutil.rmtree(path)
+            elif os.path.lexists(path):
+                os.unlink(path)
         self.manager.reload()
         self.manager.forget_failure(self.name)
-        for name in masked:
-            self.manager.unmask(name)
+        if isinstance(self.manager, Systemd):
+            for name in masked:
+                self.manager.unmask(name)
 
 
 def _text(lines: List[str], values: Mapping[str, str]) -> str:

@@ -3,36 +3,114 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, List, Mapping, Optional
+import sys
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Union
 
+from .p2p_digest import config_digest, render_unit, sha256_text, wanted_directory
 from .p2p_files import directory_reasons, file_reasons
 from .p2p_processes import start_time
 from .p2p_releases import Drift, find
 from .p2p_systemd import RUNNING_STATES, ServiceError, Systemd, UnitState, process_environment, process_folder
+
+if TYPE_CHECKING:
+    from .p2p_launchd import Launchd
+    from .p2p_supervisord import Supervisord
+
+    Manager = Union[Systemd, Supervisord, Launchd]
 
 # A process start is known to a tick of the kernel.
 _TICK = 0.02
 DIGEST_VARIABLE = "P2P_CONFIG_DIGEST"
 
 
-def manager_for(wish: str, timeout: float = 30) -> Systemd:
+def manager_name(wish: str = "auto") -> str:
+    """Return what manages services on this node: `systemd`, `supervisord` or `launchd`.
+
+    Args:
+        wish: one of them, or `auto` for what the node has.
+    """
+    if wish != "auto":
+        return wish
+    if Systemd.here():
+        return "systemd"
+    return "launchd" if sys.platform == "darwin" else "supervisord"
+
+
+def manager_for(wish: str, timeout: float = 30, place: Optional[Mapping[str, Any]] = None) -> Manager:
     """Return the service manager of this node.
 
     Args:
         wish: `auto` or a manager's name.
         timeout: seconds that each question to it may take.
+        place: where a manager that is not systemd keeps its things, as p2p_service takes it.
 
     Raises:
-        ServiceError: if there is none that this knows.
+        ServiceError: if it is not known, or does not run here.
     """
-    if wish not in ("auto", "systemd"):
-        raise ServiceError("manager %r is not known: auto or systemd" % wish)
-    if not Systemd.here():
-        raise ServiceError("systemd does not run this node (/run/systemd/system is not there)")
-    return Systemd(timeout)
+    name = manager_name(wish)
+    if name == "systemd":
+        if not Systemd.here():
+            raise ServiceError("systemd does not run this node: leave the manager to the node (auto)")
+        return Systemd(timeout)
+    # Loaded where they are needed alone: most nodes have systemd, and every line costs the probe.
+    if name == "supervisord":
+        from .p2p_supervisord import Supervisord  # noqa: PLC0415
+
+        return Supervisord(timeout, place or {})
+    if name == "launchd":
+        from .p2p_launchd import Launchd  # noqa: PLC0415
+
+        return Launchd(timeout, place or {})
+    raise ServiceError("manager %r is not known: auto, systemd, supervisord or launchd" % wish)
 
 
-def definition_wanted(wanted: Mapping[str, Any], manager: Systemd) -> Optional[Dict[str, Any]]:
+def definition_text(wanted: Mapping[str, Any], unit: Optional[str], manager: Manager) -> Optional[str]:
+    """Return a service's definition for a manager, with its placeholder; None if only its state is managed.
+
+    Args:
+        wanted: as `p2p_digest.service_wanted` makes it.
+        unit: systemd's definition.
+        manager: the node's.
+
+    Raises:
+        ServiceError: if there is a definition for systemd alone.
+    """
+    if isinstance(manager, Systemd):
+        return unit
+    program = wanted.get("program")
+    if not program:
+        if unit or wanted.get("unit_sha256"):
+            raise ServiceError(
+                "%s is defined for systemd alone, and %s runs this node" % (wanted["name"], manager.name)
+            )
+        return None
+    return manager.definition(wanted["name"], program)
+
+
+def for_manager(wanted: Mapping[str, Any], manager: Manager) -> Dict[str, Any]:
+    """Return what is wanted of a service, as the node's manager has it.
+
+    Args:
+        wanted: as `p2p_digest.service_wanted` makes it.
+        manager: the node's.
+
+    Raises:
+        ServiceError: if the service is defined for another manager alone.
+    """
+    if isinstance(manager, Systemd):
+        return dict(wanted)
+    text = definition_text(wanted, None, manager)
+    # Other managers have nothing to mask.
+    here = dict(wanted, masked_units=[], unit_sha256=None, config_digest=None)
+    if text is not None:
+        digest = config_digest(text, wanted["files"])
+        here.update(unit_sha256=sha256_text(render_unit(text, digest)), config_digest=digest)
+    folders = (wanted.get("program") or {}).get("directories") or []
+    here["directories"] = [*wanted["directories"], *(wanted_directory(item) for item in folders)]
+    return here
+
+
+def definition_wanted(wanted: Mapping[str, Any], manager: Manager) -> Optional[Dict[str, Any]]:
     """Return a service's definition as a managed file, or None if only its state is managed."""
     if not wanted.get("unit_sha256"):
         return None
@@ -73,7 +151,7 @@ def _rewritten(item: Drift) -> bool:
     return "content differs" in item.why or item.why in ("missing", "not a regular file")
 
 
-def stale_reasons(wanted: Mapping[str, Any], pid: int) -> List[str]:
+def stale_reasons(wanted: Mapping[str, Any], pid: int, manager: Manager) -> List[str]:
     """Return why a running process is not what a restart would give."""
     reasons = []
     environment = process_environment(pid)
@@ -87,11 +165,11 @@ def stale_reasons(wanted: Mapping[str, Any], pid: int) -> List[str]:
         if folder != target:
             reasons.append("runs from %s, not %s" % (folder, target))
     if environment is None or folder is None:
-        reasons += _older_than(wanted, pid)
+        reasons += _older_than(wanted, pid, manager)
     return reasons
 
 
-def _older_than(wanted: Mapping[str, Any], pid: int) -> List[str]:
+def _older_than(wanted: Mapping[str, Any], pid: int, manager: Manager) -> List[str]:
     """Return what changed after a process started, for one whose inside may not be looked at.
 
     Root in a container without the right to trace may not look into other users' processes.
@@ -99,7 +177,7 @@ def _older_than(wanted: Mapping[str, Any], pid: int) -> List[str]:
     started = start_time(pid)
     paths = [item["path"] for item in wanted["files"] if not item.get("live")]
     if wanted.get("unit_sha256"):
-        paths.append(Systemd().definition_path(wanted["name"]))
+        paths.append(manager.definition_path(wanted["name"]))
     reasons = []
     if wanted.get("current"):
         link, target = _current_link(wanted["current"]), release_folder(wanted["current"])
@@ -124,7 +202,7 @@ def _changed_at(path: str) -> float:
         return 0.0
 
 
-def file_drift(wanted: Mapping[str, Any], manager: Systemd) -> List[Drift]:
+def file_drift(wanted: Mapping[str, Any], manager: Manager) -> List[Drift]:
     """Return how the definition, the files and the directories of a service differ."""
     drift = []
     for item in wanted["directories"]:
@@ -142,7 +220,10 @@ def file_drift(wanted: Mapping[str, Any], manager: Systemd) -> List[Drift]:
     return drift
 
 
-def _state_drift(wanted: Mapping[str, Any], state: UnitState, unit: str, rewritten: bool) -> List[Drift]:
+def _state_drift(
+    wanted: Mapping[str, Any], state: UnitState, manager: Manager, rewritten: bool
+) -> List[Drift]:
+    unit = manager.unit(wanted["name"])
     running = state.active in RUNNING_STATES and state.sub != "auto-restart"
     if wanted["state"] == "stopped":
         return (
@@ -154,19 +235,19 @@ def _state_drift(wanted: Mapping[str, Any], state: UnitState, unit: str, rewritt
         if state.sub == "auto-restart":
             return [Drift("state", unit, "crashes again and again (%d restarts)" % state.restarts)]
         return [Drift("state", unit, "%s, not running" % (state.active or "unknown"))]
-    reasons = stale_reasons(wanted, state.pid) if state.pid else []
+    reasons = stale_reasons(wanted, state.pid, manager) if state.pid else []
     if rewritten:
         reasons.append("what it reads has changed")
     return [Drift("restart", unit, ", ".join(reasons))] if reasons else []
 
 
 def service_drift(
-    wanted: Mapping[str, Any], manager: Systemd, states: Mapping[str, UnitState]
+    wanted: Mapping[str, Any], manager: Manager, states: Mapping[str, UnitState]
 ) -> List[Drift]:
     """Return how a service differs from what is wanted, in the order in which it is mended.
 
     Args:
-        wanted: as `p2p_digest.service_wanted` makes it, its state `started`, `stopped` or `restarted`.
+        wanted: as `for_manager` makes it, its state `started`, `stopped` or `restarted`.
         manager: the node's service manager.
         states: the states of the service and of `masked_units`.
     """
@@ -186,7 +267,7 @@ def service_drift(
     if wanted["enabled"] is False and state.enabled not in ("", "disabled", "static", "masked"):
         drift.append(Drift("enabled", unit, "%s, not disabled" % state.enabled))
     rewritten = any(item.part in ("file", "unit") and _rewritten(item) for item in files)
-    return drift + _state_drift(wanted, state, unit, rewritten)
+    return drift + _state_drift(wanted, state, manager, rewritten)
 
 
 def names_asked(wanted: Mapping[str, Any]) -> List[str]:

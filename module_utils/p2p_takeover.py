@@ -11,6 +11,7 @@ from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence
 
 from .p2p_files import ownership, write_file
 from .p2p_processes import listener, orchestrators, watchdogs
+from .p2p_services import manager_for
 from .p2p_systemd import RUNNING_STATES, Systemd, UnitState
 
 MARK = "# set aside by p2p-cluster: "
@@ -53,15 +54,19 @@ def find(
     """Return what of an earlier life is on a node, what starts the others first.
 
     Args:
-        spec: `service` (our unit), `units` (names of earlier ones), `root` (of our releases) and `port`.
+        spec: `service` (our unit), `units` (names of earlier ones), `root` (of our releases), `port`, and of
+            the node's service manager `manager` and `place`, as p2p_service takes them.
         timeout: seconds that each question to the service manager may take.
         known: gives states of units that others ask for too.
 
     Raises:
-        ServiceError: if systemd does not answer.
+        ServiceError: if the service manager does not answer.
     """
-    systemd = Systemd.here()
-    running = orchestrators(str(spec["service"]), str(spec["root"]), systemd)
+    service, root, systemd = str(spec["service"]), str(spec["root"]), Systemd.here()
+    place = {"folder": root + "/supervisor", **(spec.get("place") or {})}
+    manager = manager_for(str(spec.get("manager") or "auto"), timeout, place)
+    mine = [] if manager.name == "systemd" else [manager.state(service).pid]
+    running = orchestrators(service, root, systemd, mine)
     found = [Finding("cron", item["path"], 0, item["line"]) for item in watchdogs()]
     if systemd:
         names = [str(name) for name in spec["units"]]

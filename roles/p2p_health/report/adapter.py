@@ -12,7 +12,10 @@ from .model import Answer
 
 @dataclass(frozen=True)
 class Unit:
-    """A service as the service manager has it; `age` is seconds since its process started."""
+    """A service as the service manager has it.
+
+    `age` is seconds since its process started, `look` the command that shows how it does.
+    """
 
     load: str = "not-found"
     active: str = "inactive"
@@ -23,6 +26,7 @@ class Unit:
     result: str | None = None
     age: float | None = None
     log: tuple[str, ...] = ()
+    look: str = ""
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,7 @@ def _unit(unit: Mapping[str, Any], now: float | None) -> Unit:
         result=unit.get("result"),
         age=float(now) - float(started) if now is not None and started is not None else None,
         log=tuple(str(line) for line in unit.get("log") or ()),
+        look=str(unit.get("look") or ""),
     )
 
 

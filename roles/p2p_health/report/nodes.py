@@ -59,6 +59,15 @@ def _deploy(host: Host, fleet: Fleet) -> str:
     return f"{fleet.deploy} --limit {host.name}"
 
 
+def _look(seen: Observation, host: Host, service: str) -> str:
+    """Return the command that shows how a service does."""
+    unit = seen.services.get(service)
+    look = (unit.look if unit else "") or f"journalctl -u {service} -n 50 --no-pager"
+    # A rented container has no sudo, and is logged in to as root.
+    sudo = "" if "supervisorctl" in look and "root@" in host.ssh else "sudo "
+    return f"{host.ssh} '{sudo}{look}'"
+
+
 def _machine(seen: Observation, host: Host, fleet: Fleet) -> Iterator[Finding]:
     disk = seen.disk or {}
     free, inodes = disk.get("free_mb"), disk.get("inodes_free")
@@ -130,7 +139,7 @@ def _not_running(seen: Observation, unit: Unit | None, host: Host, fleet: Fleet)
     if unit is None:
         return
     log = f"; last line: {unit.log[-1]}" if unit.log else ""
-    journal = f"{host.ssh} 'sudo journalctl -u {fleet.service} -n 50 --no-pager'"
+    journal = _look(seen, host, fleet.service)
     young = unit.age is not None and unit.age < SETTLED_SECONDS
     if unit.sub == "auto-restart" or (unit.restarts >= LOOPING_RESTARTS and (unit.age is None or young)):
         code = f", exit status {unit.exit_status}" if unit.exit_status is not None else ""
@@ -149,7 +158,7 @@ def _silent(seen: Observation, host: Host, fleet: Fleet) -> Finding:
         return Finding("stopped", f"no orchestrator runs; port {host.port}: {why}", _deploy(host, fleet))
     if age < YOUNG_SECONDS:
         return Finding("starting", f"started {_span(age)} ago, port {host.port}: {why}", None)
-    journal = f"{host.ssh} 'sudo journalctl -u {fleet.service} -n 50 --no-pager'"
+    journal = _look(seen, host, fleet.service)
     return Finding("not_responding", f"runs since {_span(age)}, port {host.port}: {why}", journal)
 
 
@@ -171,16 +180,12 @@ def _cluster(seen: Observation, host: Host, fleet: Fleet, agreed: Agreement) -> 
     elif agreed.leader is not None and status.leader_id != agreed.leader:
         says = "itself" if status.leader_id == host.name else status.leader_id
         why = f"names {says} as leader, the others name {agreed.leader}"
-        yield Finding(
-            "wrong_leader", why, f"{host.ssh} 'sudo journalctl -u {fleet.service} -n 50 --no-pager'"
-        )
+        yield Finding("wrong_leader", why, _look(seen, host, fleet.service))
     elif status.alive_peers == 0 and agreed.running > 1:
         yield _unled(seen, host, fleet, agreed)
     if status.role == "leader" and agreed.leader not in (None, host.name):
         why = f"says that it leads, {agreed.leader} does"
-        yield Finding(
-            "wrong_leader", why, f"{host.ssh} 'sudo journalctl -u {fleet.service} -n 50 --no-pager'"
-        )
+        yield Finding("wrong_leader", why, _look(seen, host, fleet.service))
 
 
 def _unled(seen: Observation, host: Host, fleet: Fleet, agreed: Agreement) -> Finding:
@@ -202,7 +207,7 @@ def _store(seen: Observation, host: Host, fleet: Fleet) -> Iterator[Finding]:
     etcd, unit = seen.etcd, seen.services.get(fleet.etcd_service)
     if etcd is None or not host.voter:
         return
-    journal = f"{host.ssh} 'sudo journalctl -u {fleet.etcd_service} -n 50 --no-pager'"
+    journal = _look(seen, host, fleet.etcd_service)
     if etcd.error is not None:
         if unit is not None and unit.load == "not-found":
             yield Finding("not_deployed", "it votes, and has no etcd member", _deploy(host, fleet))

@@ -213,9 +213,10 @@ def test_a_node_that_missed_a_change_of_voters_can_be_brought_along(healthy: Hea
     assert plan({"o1": late}, VOTERS, store_quorum(healthy()), voter_answers=healthy(), now=0)["split"] == ""
 
 
-def test_a_node_without_systemd_is_refused_before_anything_is_written(healthy: Healthy) -> None:
-    container = other()
-    container["probe"]["manager"] = "none"
-    result = make({**healthy(), "o1": container})
-    assert "systemd does not run this node" in result["refused"]["o1"]
-    assert result["others"] == []
+def test_a_container_is_deployed_to_and_may_not_vote(healthy: Healthy) -> None:
+    container, voters = other(), healthy()
+    container["probe"]["manager"] = voters["b"]["probe"]["manager"] = "supervisord"
+    result = make({**voters, "o1": container})
+    assert result["others"] == ["o1"]
+    assert list(result["refused"]) == ["b"]
+    assert "it votes, and systemd does not run it" in result["refused"]["b"]

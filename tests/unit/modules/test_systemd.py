@@ -119,9 +119,10 @@ def test_a_look_that_hangs_stalls_nothing() -> None:
 
 def test_a_node_without_systemd_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(Systemd, "here", staticmethod(lambda: False))
-    drift = node_drift({"services": [{"name": "x", "unit": "[Service]\n"}]}, str(tmp_path), 1)
+    service = {"name": "x", "unit": "[Service]\n", "place": {"folder": str(tmp_path)}}
+    drift = node_drift({"services": [service]}, str(tmp_path), 1)
     assert drift[0]["part"] == "manager"
-    assert "systemd does not run this node" in drift[0]["why"]
+    assert "x is defined for systemd alone, and supervisord runs this node" in drift[0]["why"]
     release: dict[str, Any] = {
         "name": "a",
         "root": None,
