@@ -28,6 +28,15 @@ options:
     description: A requirements file on the node whose lines have to be met, versions included.
     type: str
     default: ""
+  supervisord:
+    description: The requirement that is needed besides O(names) where supervisord manages services.
+    type: str
+    default: ""
+  manager:
+    description: The service manager, as P(p2p_service#module) takes it.
+    type: str
+    choices: [auto, systemd, supervisord, launchd]
+    default: auto
   timeout:
     description: Seconds that pip may take.
     type: int
@@ -69,6 +78,12 @@ def main() -> None:
             "user": {"type": "str", "required": True},
             "names": {"type": "list", "elements": "str", "default": []},
             "file": {"type": "str", "default": ""},
+            "supervisord": {"type": "str", "default": ""},
+            "manager": {
+                "type": "str",
+                "choices": ["auto", "systemd", "supervisord", "launchd"],
+                "default": "auto",
+            },
             "timeout": {"type": "int", "default": 1800},
         },
         supports_check_mode=True,

@@ -8,6 +8,7 @@ import pwd
 from typing import Any, Dict, List, Mapping, Sequence
 
 from .p2p_run import Outcome, last_lines, run
+from .p2p_services import manager_name
 
 # Run by the environment's own interpreter, since only it knows what it can import. Of `names` any version
 # will do; the lines of `file` are held to their versions.
@@ -78,7 +79,8 @@ def lacking(spec: Mapping[str, Any], timeout: float) -> List[str]:
 
     Args:
         spec: `venv` (its folder; `~user` is expanded), `user` (its owner), `names` (requirements of which any
-            version will do) and `file` (a requirements file, or nothing).
+            version will do), `file` (a requirements file, or nothing), and `supervisord` (the requirement
+            that is needed besides where that is the `manager`).
         timeout: seconds.
 
     Raises:
@@ -90,7 +92,10 @@ def lacking(spec: Mapping[str, Any], timeout: float) -> List[str]:
             "there is no virtual environment at %s: clone the checkout and make it (python3 -m venv %s),"
             " or name another with ringrift_path or venv_activate" % (spec["venv"], spec["venv"])
         )
-    asked = {"names": list(spec["names"]), "file": os.path.expanduser(spec.get("file") or "")}
+    names = list(spec["names"])
+    if spec.get("supervisord") and manager_name(spec.get("manager") or "auto") == "supervisord":
+        names.append(spec["supervisord"])
+    asked = {"names": names, "file": os.path.expanduser(spec.get("file") or "")}
     outcome = as_owner([python, "-c", _ASK, json.dumps(asked)], spec["user"], timeout)
     try:
         answer: Dict[str, Any] = json.loads(outcome.out)

@@ -2,7 +2,8 @@
 """Which nodes the lab has: names, hardware and roles after a fleet file, addresses in a network of its own.
 
 Prints one JSON object: ``subnet``, ``voters`` (names) and ``nodes``, each with ``name``, ``address``, ``nat``
-(refuses what comes in, SSH aside) and ``host``, its entry for the lab's fleet file without the connection.
+(refuses what comes in, SSH aside), ``hook`` (of a container without systemd, the script that runs when it
+starts; else empty) and ``host``, its entry for the lab's fleet file without the connection.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ FOREIGN_KEYS = {
     "tailscale_ip", "needs_userspace_tailscale", "socks5_port",
     "force_relay_mode", "relay_primary", "p2p_public_host", "p2p_public_port", "note",
 }  # fmt: skip
+# What a provider runs when a container starts.
+HOOKS = {"runpod": "/post_start.sh"}
 IDENTITY_KEYS = {"vast_instance_id", "runpod_id", "nebius_id"}
 CANDIDATES = tuple(
     ipaddress.IPv4Network(f"{prefix}.{third}.0/24")
@@ -107,6 +110,7 @@ def plan(fleet: dict[str, Any], count: int, subnet: ipaddress.IPv4Network) -> di
             "name": name,
             "address": str(subnet[FIRST_ADDRESS + index]),
             "nat": bool(host.get("nat_blocked", False)),
+            "hook": HOOKS.get(provider_of(name), "/root/onstart.sh") if host.get("is_container") else "",
             "host": without(host, FOREIGN_KEYS),
         }
         for index, (name, host) in enumerate(chosen)
