@@ -309,6 +309,25 @@ def any_drift(answers: Mapping[str, Answer]) -> bool:
     return any(answer["probe"]["drift"] for answer in answers.values() if "probe" in answer)
 
 
+def settings_alone(answer: Answer, service: str) -> bool:
+    """Tell whether a node differs in nothing but what one service reads: its unit and the texts beside it.
+
+    Mending that takes no look at the release, the user or the store.
+
+    Args:
+        answer: The registered result of its probe.
+        service: The unit's name without `.service`.
+    """
+    return all(
+        item["restarts"] == [service]
+        and (
+            item["part"] == "restart"
+            or (item["part"] in ("file", "unit") and item["why"] == "content differs")
+        )
+        for item in answer["probe"]["drift"]
+    )
+
+
 def only(answers: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """Return the entries of the given names."""
     return {name: answer for name, answer in answers.items() if name in names}
@@ -331,5 +350,6 @@ class FilterModule:
             "p2p_only": only,
             "p2p_plan": plan,
             "p2p_planned": planned,
+            "p2p_settings_alone": settings_alone,
             "p2p_the_plan": the_plan,
         }

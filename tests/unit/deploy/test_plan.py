@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from filter_plugins.p2p_plan import Plan, plan, planned, the_plan
+from filter_plugins.p2p_plan import Plan, plan, planned, settings_alone, the_plan
 from filter_plugins.p2p_quorum import store_quorum
 from tests.unit.deploy.conftest import VOTERS, blank, dead, members, voter
 
@@ -220,3 +220,28 @@ def test_a_container_is_deployed_to_and_may_not_vote(healthy: Healthy) -> None:
     assert result["others"] == ["o1"]
     assert list(result["refused"]) == ["b"]
     assert "it votes, and systemd does not run it" in result["refused"]["b"]
+
+
+@pytest.mark.parametrize(
+    ("item", "alone"),
+    [
+        (("file", "content differs", ["p2p_orchestrator"]), True),
+        (("unit", "content differs", ["p2p_orchestrator"]), True),
+        (("restart", "runs with an older configuration", ["p2p_orchestrator"]), True),
+        (("file", "missing", ["p2p_orchestrator"]), False),
+        (("file", "content differs, owner is root", ["p2p_orchestrator"]), False),
+        (("file", "content differs", []), False),
+        (("file", "content differs", ["p2p-etcd"]), False),
+        (("release", "is not there", ["p2p_orchestrator"]), False),
+        (("legacy", "stop ringrift-p2p.service", ["p2p_orchestrator"]), False),
+    ],
+)
+def test_only_texts_of_the_service_are_mended_without_a_look_at_the_rest(
+    item: tuple[str, str, list[str]], alone: bool
+) -> None:
+    part, why, restarts = item
+    found = [
+        {"part": "unit", "name": "u", "why": "content differs", "restarts": ["p2p_orchestrator"]},
+        {"part": part, "name": "x", "why": why, "restarts": restarts},
+    ]
+    assert settings_alone({"probe": {"drift": found}}, "p2p_orchestrator") is alone
