@@ -8,6 +8,7 @@ MAKEFLAGS += --no-builtin-rules
 VENV := .venv
 BIN := $(VENV)/bin
 LAB_NODES ?= 8
+BENCH_VENV := .cache/bench
 SCENARIO ?= default
 SCENARIOS_AT_ONCE ?= 2
 TOOLS := .cache/tools
@@ -44,7 +45,7 @@ lab-down: venv ## remove the lab
 
 .PHONY: lock
 lock: venv ## write the hash locks anew from requirements/*.in
-	cd requirements && for set in node:3.10 runtime:3.11 dev:3.11; do \
+	cd requirements && for set in node:3.10 runtime:3.11 dev:3.11 bench:3.11; do \
 	  uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url \
 	    --python-version "$${set#*:}" "$${set%:*}.in" --output-file "$${set%:*}.txt"; done
 
@@ -52,13 +53,14 @@ lock: venv ## write the hash locks anew from requirements/*.in
 test: lint test-unit test-integration test-preview test-molecule ## everything: lint, unit, integration, previews, every Molecule scenario
 
 .PHONY: lint
-lint: venv ## ruff, mypy, yamllint, ansible-lint, shellcheck
+lint: venv ## ruff, mypy, yamllint, ansible-lint, ansible-builder, shellcheck
 	scripts/tools $(TOOLS) shellcheck=shellcheck
 	ruff format --check .
 	ruff check .
 	mypy $(PYTHON_PACKAGES)
 	yamllint --strict .
 	ansible-lint --strict
+	ansible-builder create --context .cache/execution-environment >/dev/null
 	find scripts lab .ci -type f -print0 | xargs -0 grep -lZ -m1 '^#!/usr/bin/env bash' | xargs -0 shellcheck
 
 .PHONY: test-unit
@@ -94,7 +96,7 @@ test-health: venv ## the health report alone, and its page in a real browser
 bench-inventory: venv ## the inventory plugin beside Ansible's own
 	python tests/bench/inventory/compare.py
 
-bench-probe bench-health: LAB_NODES = 32
+bench-probe bench-health bench-deploy bench-settings: LAB_NODES = 32
 
 .PHONY: bench-probe
 bench-probe: lab ## one probe beside a one-task play and a bare ssh, on a lab of 32
@@ -103,6 +105,22 @@ bench-probe: lab ## one probe beside a one-task play and a bare ssh, on a lab of
 .PHONY: bench-health
 bench-health: lab ## health.yml beside a bare ssh and a script of five logins, on the lab, with and without dead nodes
 	python tests/bench/health/bench.py $(LAB_INVENTORY) --dead 8
+
+$(BENCH_VENV)/.lock: requirements/bench.txt | venv
+	scripts/venv $(BENCH_VENV) requirements/bench.txt
+
+.PHONY: bench-deploy
+bench-deploy: venv image lab-down $(BENCH_VENV)/.lock ## deploys of every kind beside pyinfra and a script, on a new lab of 32
+	ansible-playbook -i localhost, playbooks/lab.yml -e p2p_lab_nodes=$(LAB_NODES)
+	python -m tests.bench.deploy.bench $(LAB_INVENTORY)
+
+.PHONY: bench-settings
+bench-settings: lab ## what each setting of ansible.cfg is worth, on a lab of 32
+	python -m tests.bench.settings.bench $(LAB_INVENTORY)
+
+.PHONY: bench-scale
+bench-scale: venv ## the inventory, the plan and the health report of 1,000 and 5,000 simulated nodes
+	python -m tests.bench.scale.bench
 
 .PHONY: bench-orchestrator
 bench-orchestrator: venv ## five voters under 1,000 simulated nodes

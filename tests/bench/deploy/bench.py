@@ -1,0 +1,271 @@
+"""What deploys cost, beside a bare login, a play of one task, pyinfra, and a script.
+
+    python -m tests.bench.deploy.bench inventory/lab/distributed_hosts.yaml
+
+On a lab alone, and best on one that nothing was deployed to yet: otherwise the first deploy is left out.
+Every way starts without an open connection; the ways take turns, and each figure is a median of its rounds.
+What is cheap has more rounds than what takes minutes. pyinfra and the script keep a service of their own
+beside the cluster's, which is removed in the end. Prints a table in Markdown and whether the goals are met;
+exits 1 if a way does not do what it is measured for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from . import rivals
+from .fleet import ANSIBLE, PROJECT, close, copy, nodes
+from .measure import Cost, FailedError, median, run
+
+FEW = 8
+FLAT = 1.25
+ONE_TASK = 1.5
+CHANGED = re.compile(r"^  (?:would change|changed) +(\d+)", re.MULTILINE)
+
+
+class Goal(NamedTuple):
+    """Something that the figures are to show."""
+
+    text: str
+    value: float
+    limit: float
+
+    def line(self) -> str:
+        """Return it as a line of a table."""
+        word = "met" if self.value <= self.limit else "**missed**"
+        return f"| {self.text} | {self.value:.1f} | {self.limit:.1f} | {word} |"
+
+
+class Bench:
+    """The ways, their costs so far, and the lab that they are measured on."""
+
+    def __init__(self, inventory: Path, folder: Path) -> None:
+        self.inventory, self.folder = inventory, folder
+        self.nodes = nodes(inventory)
+        self.costs: dict[tuple[str, int], list[Cost]] = {}
+        # The fleet file that was deployed last.
+        self.latest = inventory
+        self._turn = 0
+
+    def note(self, what: str, count: int, cost: Cost) -> None:
+        """Keep a cost, and tell it on standard error."""
+        self.costs.setdefault((what, count), []).append(cost)
+        print(f"{what}, {count} nodes: {cost.wall:.1f} s", file=sys.stderr, flush=True)
+
+    def wall(self, what: str, count: int) -> float:
+        """Return the median seconds of a way."""
+        return median(self.costs[what, count]).wall
+
+    def play(self, what: str, inventory: Path, changes: int | None, *words: str, count: int) -> str:
+        """Run a playbook from no open connection.
+
+        Args:
+            what: the way's name in the table.
+            inventory: the fleet file.
+            changes: how many nodes it has to change; None leaves it open.
+            words: the playbook and its options.
+            count: how many nodes it is about.
+
+        Returns:
+            What it printed.
+
+        Raises:
+            FailedError: it changed another number of nodes, or failed.
+        """
+        self._turn += 1
+        control = self.folder / f"c{self._turn}"
+        command = [str(ANSIBLE / "ansible-playbook"), "-i", str(inventory), *words]
+        try:
+            cost, output = run(command, PROJECT, {"ANSIBLE_SSH_CONTROL_PATH_DIR": str(control)})
+        finally:
+            close(control)
+        found = CHANGED.search(output)
+        changed = int(found.group(1)) if found else -1
+        if changes is not None and changed != changes:
+            raise FailedError(f"{what}: {changed} nodes changed instead of {changes}:\n{output[-4000:]}")
+        self.note(what, count, cost)
+        return output
+
+    def floor(self) -> None:
+        """Log in to every node once, all at the same time."""
+        before, began = os.times(), time.monotonic()
+        running = [subprocess.Popen(node.ssh("true")) for node in self.nodes]
+        codes = [process.wait() for process in running]
+        if any(codes):
+            raise FailedError("ssh failed")
+        after = os.times()
+        cpu = after.children_user + after.children_system - before.children_user - before.children_system
+        self.note("bare `ssh <node> true`", len(self.nodes), Cost(time.monotonic() - began, cpu, 0))
+
+    def rival(self, what: str, words: Sequence[str], path: str) -> None:
+        """Run pyinfra or the script, and see that it did what it was to do on the last node."""
+        cost, output = run(words, self.folder, {})
+        self.note(what, len(self.nodes), cost)
+        check = f"grep -q {path} {rivals.CONFIG}/node.conf && systemctl is-active {rivals.SERVICE}"
+        if subprocess.run(self.nodes[-1].ssh(check), capture_output=True, check=False).returncode:
+            raise FailedError(f"{what} did not deploy:\n{output[-3000:]}")
+
+    # -- what is measured ---------------------------------------------------------------------------
+
+    def first(self) -> None:
+        """Deploy to blank nodes, previewed first; leave both out where the nodes are not blank."""
+        count = len(self.nodes)
+        preview = "first deploy, `--check --diff`"
+        said = self.play(preview, self.inventory, None, "deploy.yml", "--check", "--diff", count=count)
+        if f"{count} of {count} nodes would change" in said and "a new store is formed" in said:
+            self.play("first deploy", self.inventory, count, "deploy.yml", count=count)
+            return
+        print("the lab is not blank: the first deploy is left out", file=sys.stderr)
+        del self.costs[preview, count]
+        self.play("", self.inventory, None, "deploy.yml", count=count)
+        del self.costs["", count]
+
+    def nothing(self, few: Path, path: str) -> None:
+        """Take one round of what has nothing to do."""
+        count = len(self.nodes)
+        deploy = self.play
+        self.floor()
+        one_task = str(Path(__file__).with_name("one_task.yml"))
+        preview = ("--check", "--diff")
+        vast = sum(node.name.startswith("vast-") for node in self.nodes)
+        deploy("a play of one task", self.inventory, 0, one_task, count=count)
+        deploy("nothing to do", self.inventory, 0, "deploy.yml", count=count)
+        deploy("nothing to do, `--check --diff`", self.inventory, 0, "deploy.yml", *preview, count=count)
+        words = ("deploy.yml", "--limit", "vast")
+        deploy("nothing to do, `--limit vast`", self.inventory, 0, *words, count=vast)
+        deploy("a play of one task", few, 0, one_task, count=FEW)
+        deploy("nothing to do", few, 0, "deploy.yml", count=FEW)
+        known_hosts = self.inventory.parent / "known_hosts"
+        words_of_pyinfra = rivals.pyinfra(self.nodes, known_hosts, path, self.folder)
+        self.rival("pyinfra, nothing to do", words_of_pyinfra, path)
+
+    def one_line(self, turn: int) -> None:
+        """Change a line of node.conf on all nodes, by every way."""
+        count, path = len(self.nodes), f"/srv/ringrift-{turn}"
+        changed = self.latest = copy(self.inventory, self.folder / f"changed{turn}", ringrift_path=path)
+        what = "one line of `node.conf` changed"
+        self.play(f"{what}, `--check --diff`", changed, count, "deploy.yml", "--check", "--diff", count=count)
+        self.play(what, changed, count, "deploy.yml", count=count)
+        known_hosts = self.inventory.parent / "known_hosts"
+        words = rivals.pyinfra(self.nodes, known_hosts, path, self.folder)
+        self.rival("pyinfra, one line changed", words, path)
+        words = rivals.script(self.nodes, path, self.folder, sys.executable)
+        self.rival("script, whatever there is to do", words, path)
+
+    def release(self) -> None:
+        """Deploy a new release, after the preview."""
+        count = len(self.nodes)
+        text = (PROJECT / "requirements/node.txt").read_text(encoding="utf-8")
+        # Another lock is another release, with the same packages.
+        settings = self.folder / "release.json"
+        settings.write_text(json.dumps({"p2p_venv_lock": f"{text}# {time.time()}\n"}), encoding="utf-8")
+        words = ("deploy.yml", "-e", f"@{settings}")
+        preview = "a new release, `--check --diff`"
+        self.play(preview, self.latest, count, *words, "--check", "--diff", count=count)
+        self.play("a new release", self.latest, count, *words, count=count)
+
+    # -- what is told -------------------------------------------------------------------------------
+
+    def table(self) -> str:
+        """Return the figures as a table."""
+        lines = [
+            "| | nodes | s | controller's CPU, s | controller's memory, MiB | rounds |",
+            "|---|---|---|---|---|---|",
+        ]
+        for (what, count), costs in self.costs.items():
+            cost = median(costs)
+            memory = f"{cost.memory:.0f}" if cost.memory else ""
+            lines.append(f"| {what} | {count} | {cost.wall:.1f} | {cost.cpu:.1f} | {memory} | {len(costs)} |")
+        return "\n".join(lines)
+
+    def goals(self) -> str:
+        """Return what is to be shown, and whether it is."""
+        count = len(self.nodes)
+        nothing, script = (
+            self.wall("nothing to do", count),
+            self.wall("script, whatever there is to do", count),
+        )
+        few, all_of_them = (median(self.costs["nothing to do", number]) for number in (FEW, count))
+        goals = [
+            Goal(
+                f"nothing to do: at most {ONE_TASK} times a play of one task, s",
+                nothing,
+                ONE_TASK * self.wall("a play of one task", count),
+            ),
+            Goal("nothing to do: below pyinfra, s", nothing, self.wall("pyinfra, nothing to do", count)),
+            Goal("nothing to do: below the script, s", nothing, script),
+            Goal(
+                "one line changed: below the script, s",
+                self.wall("one line of `node.conf` changed", count),
+                script,
+            ),
+            Goal(
+                f"memory of the controller flat from {FEW} to {count} nodes (at most {FLAT} times), MiB",
+                all_of_them.memory,
+                FLAT * few.memory,
+            ),
+            Goal(
+                f"milliseconds a node flat from {FEW} to {count} nodes (at most {FLAT} times)",
+                1000 * all_of_them.wall / count,
+                1000 * FLAT * few.wall / FEW,
+            ),
+        ]
+        return "\n".join(["| goal | figure | limit | |", "|---|---|---|---|", *(one.line() for one in goals)])
+
+
+def _measure(bench: Bench, few: Path, options: argparse.Namespace) -> None:
+    began = time.monotonic()
+    bench.first()
+    path = "/srv/ringrift-0"
+    known_hosts = bench.inventory.parent / "known_hosts"
+    # The rivals' service has to be there before they have nothing to do.
+    run(rivals.pyinfra(bench.nodes, known_hosts, path, bench.folder), bench.folder, {})
+    for _ in range(options.rounds):
+        bench.nothing(few, path)
+    for turn in range(options.changes):
+        bench.one_line(turn + 1)
+    if not options.no_release:
+        bench.release()
+    print(f"measured in {time.monotonic() - began:.0f} s", file=sys.stderr)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("inventory", type=Path)
+    parser.add_argument("--rounds", type=int, default=3, help="of what has nothing to do (3)")
+    parser.add_argument("--changes", type=int, default=2, help="rounds of one changed line (2)")
+    parser.add_argument("--no-release", action="store_true", help="leave the new release out")
+    options = parser.parse_args(arguments)
+    if not rivals.PYINFRA.exists():
+        raise SystemExit(f"{rivals.PYINFRA} is missing: scripts/venv .cache/bench requirements/bench.txt")
+    # Below /tmp, since paths of sockets are short: 104 bytes is the limit of the oldest system.
+    with tempfile.TemporaryDirectory(prefix="p2pb", dir="/tmp") as name:
+        bench = Bench(options.inventory.resolve(), Path(name))
+        few = copy(bench.inventory, Path(name) / "few", first=FEW)
+        try:
+            _measure(bench, few, options)
+        except FailedError as error:
+            print(error, file=sys.stderr)
+            return 1
+        finally:
+            rivals.remove(bench.nodes)
+    print(f"{len(bench.nodes)} nodes, {os.cpu_count()} cores; medians, each from no open connection\n")
+    print(bench.table(), bench.goals(), sep="\n\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
