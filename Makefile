@@ -111,7 +111,7 @@ $(BENCH_VENV)/.lock: requirements/bench.txt | venv
 
 .PHONY: bench-deploy
 bench-deploy: venv image lab-down $(BENCH_VENV)/.lock ## deploys of every kind beside pyinfra and a script, on a new lab of 32
-	ansible-playbook -i localhost, playbooks/lab.yml -e p2p_lab_nodes=$(LAB_NODES)
+	ansible-playbook -i localhost, playbooks/lab.yml -e p2p_lab_nodes=$(LAB_NODES) -e p2p_lab_containers=false
 	python -m tests.bench.deploy.bench $(LAB_INVENTORY)
 
 .PHONY: bench-settings
