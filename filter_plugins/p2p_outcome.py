@@ -28,6 +28,11 @@ def plan_text(plan: Mapping[str, Any], check: bool = False) -> list[str]:
         lines += [f"  {name} does not count: {why}" for name, why in sorted(quorum["down"].items())]
     elif plan["bootstrap"]:
         lines.append(f"etcd: a new store is formed by {_names(plan['bootstrap'])}")
+    if plan.get("store_care"):
+        why = "it is full, and takes no writes" if plan["store_full"] else "much of it is free"
+        lines.append(
+            f"etcd's database is made smaller, one member at a time ({why}): {_names(plan['store_care'])}"
+        )
     for name in plan["canary"]:
         lines.append(f"first, as the canary: {_one(plan, name)}")
     if any(plan["stops"].get(name) for name in plan["voters_at_once"]):
@@ -154,6 +159,10 @@ def outcomes(hostvars: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, 
         "unreachable": dict(plan["unreachable"]),
     }
     touched = [*plan["canary"], *plan["voters_at_once"], *plan["voters_one_by_one"], *plan["others"]]
+    cared = [name for name in plan.get("store_care", []) if name in result["unchanged"]]
+    for name in cared:
+        del result["unchanged"][name]
+    touched += cared
     for name in touched:
         outcome = _outcome(hostvars, name) or {"state": "failed", "why": "the run ended before it was done"}
         result[outcome["state"]][name] = outcome.get("why", "")

@@ -197,8 +197,8 @@ probe:
         - Null without O(etcd). Always C(has_data), C(data_dir), C(ms) and C(error). If the member answered
           also C(member_id), C(cluster_id), C(leader) (decimal text, as etcd gives them; C(leader) is null if
           it knows none), C(raft_index), C(raft_applied_index), C(raft_term), C(learner), C(alarms),
-          C(version), C(db_size) and C(members), each with C(id), C(name), C(learner), C(peer_urls),
-          C(client_urls).
+          C(version), C(db_size) and C(db_size_in_use) (bytes) and C(members), each with C(id), C(name),
+          C(learner), C(peer_urls), C(client_urls).
       type: dict
       returned: always
     certificates:

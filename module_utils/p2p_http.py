@@ -62,6 +62,7 @@ def etcd_view(member: Mapping[str, Any], members: Mapping[str, Any]) -> Dict[str
         "alarms": list(member.get("errors") or []),
         "version": member.get("version"),
         "db_size": int(member.get("dbSize") or 0),
+        "db_size_in_use": int(member.get("dbSizeInUse") or 0),
         "members": [
             {
                 "id": item.get("ID"),

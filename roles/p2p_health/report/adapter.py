@@ -39,6 +39,8 @@ class Etcd:
     leader: str | None = None
     learner: bool = False
     alarms: tuple[str, ...] = ()
+    version: str | None = None
+    data_dir: str = ""
     members: Mapping[str, str] = field(default_factory=dict)
     learners: tuple[str, ...] = ()
 
@@ -201,7 +203,7 @@ def _etcd(etcd: Mapping[str, Any] | None) -> Etcd | None:
     if not etcd:
         return None
     if not etcd.get("member_id"):
-        return Etcd(error=str(etcd.get("error") or "no answer"))
+        return Etcd(error=str(etcd.get("error") or "no answer"), data_dir=str(etcd.get("data_dir") or ""))
     members = {str(item["id"]): str(item.get("name") or "") for item in etcd.get("members") or []}
     return Etcd(
         error=None,
@@ -209,6 +211,7 @@ def _etcd(etcd: Mapping[str, Any] | None) -> Etcd | None:
         cluster_id=str(etcd.get("cluster_id")),
         leader=str(etcd["leader"]) if str(etcd.get("leader") or "0") != "0" else None,
         learner=bool(etcd.get("learner")),
+        version=str(etcd["version"]) if etcd.get("version") else None,
         # A member without a leader says so among its errors: that is told by `leader`.
         alarms=tuple(
             sorted(

@@ -202,10 +202,22 @@ def _stores(seen: Observations, fleet: Fleet) -> Iterator[Problem]:
             f"etcd on {_few(tellers)} has other members than {fleet.file} has voters: {what}",
             fleet.voters_play,
         )
+    versions: dict[str, list[str]] = {}
+    for name, etcd in stores.items():
+        if etcd.version is not None:
+            versions.setdefault(etcd.version, []).append(name)
+    if len(versions) > 1:
+        told = "; ".join(f"{_few(names)}: {version}" for version, names in sorted(versions.items()))
+        yield _problem(
+            "store_versions_differ",
+            "degraded",
+            f"the voters' etcd members run different versions: {told}",
+            fleet.deploy,
+        )
     for name, etcd in stores.items():
         for alarm in etcd.alarms:
-            remedy = None
-            if name in fleet.hosts:
+            remedy = fleet.deploy if alarm == "NOSPACE" else None
+            if remedy is None and name in fleet.hosts:
                 log = f"sudo journalctl -u {fleet.etcd_service} -n 50 --no-pager"
                 remedy = f"{fleet.hosts[name].ssh} '{log}; df -h'"
             yield _problem("store_alarm", "degraded", f"etcd on {name} raised the alarm {alarm}", remedy)

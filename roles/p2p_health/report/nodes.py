@@ -17,6 +17,8 @@ LOOPING_RESTARTS = 3
 # elect.
 YOUNG_SECONDS = 60.0
 MIN_INODES = 1000
+# How etcd's log says that a member and its peers do not belong together.
+_OTHER_CLUSTER = "cluster id mismatch"
 _NO_MODULE = re.compile(r"(?:ModuleNotFoundError|ImportError): .*?(?:No module named )?'?([\w.]+)'?\s*$")
 
 
@@ -43,6 +45,12 @@ def findings(seen: Observation, host: Host, fleet: Fleet, agreed: Agreement) -> 
     if seen.running:
         found += _cluster(seen, host, fleet, agreed)
     found += _store(seen, host, fleet)
+    if stale := _stale(seen, host, fleet):
+        # What does not answer or waits for its store does so because of that.
+        found = [
+            one for one in found if one.state not in ("stopped", "not_responding", "starting", "isolated")
+        ]
+        found.append(stale)
     # A node that does not run, or runs something else, differs in ways that follow from that.
     follows = {finding.state for finding in found} & {"legacy_service", "missing_dependencies"}
     if seen.drift and not follows and (seen.running or not found):
@@ -224,6 +232,23 @@ def _store(seen: Observation, host: Host, fleet: Fleet) -> Iterator[Finding]:
         yield Finding("isolated", "its etcd member knows no leader", journal)
     elif etcd.learner:
         yield Finding("starting", "its etcd member is a learner and does not vote yet", None)
+
+
+def _stale(seen: Observation, host: Host, fleet: Fleet) -> Finding | None:
+    """Return the finding about a member that the others turn away, because its data are of a lost cluster."""
+    etcd, unit = seen.etcd, seen.services.get(fleet.etcd_service)
+    if etcd is None or etcd.error is None or unit is None or not host.voter:
+        return None
+    if not any(_OTHER_CLUSTER in line.lower() for line in unit.log):
+        return None
+    folder = etcd.data_dir or "its data directory"
+    put_aside = f"sudo systemctl stop {fleet.etcd_service}; sudo mv {folder} {folder}.stale"
+    return Finding(
+        "isolated",
+        f"the other voters turn its etcd member away: {folder} holds the data of another cluster, as one that"
+        " was left out of a recovery does",
+        f"{host.ssh} '{put_aside}' && {fleet.voters_play}",
+    )
 
 
 def _drifted(seen: Observation, host: Host, fleet: Fleet) -> Finding:

@@ -204,6 +204,22 @@ def test_a_voters_store_service_counts(etcd_unit: dict[str, Any], state: str) ->
     assert _node(VOTERS[0], probe(VOTERS[0], etcd=silent, services=services))["state"] == state
 
 
+def test_a_voter_with_data_of_a_lost_cluster_is_told_as_that_alone() -> None:
+    line = '{"msg":"request sent was ignored by remote peer due to cluster ID mismatch"}'
+    services = {
+        "p2p_orchestrator": unit(active="inactive", sub="dead", started_at=None),
+        "p2p-etcd": unit(active="activating", sub="start", log=["other", line]),
+    }
+    silent = {"error": "refused", "has_data": True, "data_dir": "/var/lib/p2p-etcd"}
+    node = _node(VOTERS[0], down(VOTERS[0], etcd=silent, services=services))
+    assert node["state"] == "isolated"
+    assert "/var/lib/p2p-etcd holds the data of another cluster" in node["evidence"]
+    assert node["remedy"] == (
+        "ssh root@192.0.2.10 'sudo systemctl stop p2p-etcd;"
+        " sudo mv /var/lib/p2p-etcd /var/lib/p2p-etcd.stale' && ansible-playbook voters.yml"
+    )
+
+
 def test_a_node_with_several_troubles_leads_with_the_gravest() -> None:
     drift = [{"part": "file", "name": "node.conf", "why": "content differs", "restarts": []}]
     node = _node(NODE, probe(NODE, drift=drift, clock={"unix": NOW + 90}, disk={"path": "/", "free_mb": 3}))

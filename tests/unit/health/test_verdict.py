@@ -172,6 +172,15 @@ def test_alarms() -> None:
     assert [(item["kind"], item["evidence"]) for item in made] == [
         ("store_alarm", f"etcd on {VOTERS[0]} raised the alarm NOSPACE")
     ]
+    assert made[0]["remedy"] == "ansible-playbook deploy.yml"
+
+
+def test_versions_of_the_store_that_differ() -> None:
+    given = {name: probe(name, etcd=store(name, version="3.5.16")) for name in VOTERS[1:]}
+    given[VOTERS[0]] = probe(VOTERS[0], etcd=store(VOTERS[0], version="3.4.23"))
+    made = report(answers() | given, fleet())["cluster"]["problems"]
+    assert [item["kind"] for item in made] == ["store_versions_differ"]
+    assert f"{VOTERS[0]}: 3.4.23" in made[0]["evidence"]
 
 
 @pytest.mark.parametrize(
