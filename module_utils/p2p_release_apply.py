@@ -215,7 +215,9 @@ def _remove_root(request: Request) -> Dict[str, Any]:
     root = request.root
     if not os.path.isdir(root) or os.path.islink(root):
         return _answer(root, [], [])
-    foreign = sorted(set(os.listdir(root)) - _OWN_ENTRIES)
+    # In a preview the service's supervisord, which goes before, is still there.
+    gone_by_then = {"supervisor"} if request.check_mode else set()
+    foreign = sorted(set(os.listdir(root)) - _OWN_ENTRIES - gone_by_then)
     if foreign:
         raise ReleaseError(
             "%s also holds %s, which this module did not put there: move it away, then remove %s"

@@ -185,6 +185,12 @@ def exits(log: str, name: str) -> int:
     return count
 
 
+def last_exit(log: str, name: str) -> int:
+    """Return the exit status of the process that ended last, which supervisord itself forgets; or 0."""
+    found = re.findall(r" exited: %s \(exit status (\d+)" % re.escape(name), log)
+    return int(found[-1]) if found else 0
+
+
 def last_spawned(log: str, name: str) -> Optional[Tuple[int, str]]:
     """Return process id and local time (`2026-11-23 02:10:38`) of the process that was started last."""
     found = re.findall(

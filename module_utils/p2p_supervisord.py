@@ -20,6 +20,7 @@ from .p2p_supervisor_text import (
     exits,
     hook_block,
     hook_state,
+    last_exit,
     last_spawned,
     paths,
     start_words,
@@ -108,7 +109,7 @@ class Supervisord:
     def state(self, name: str) -> UnitState:
         """Return the state of one service."""
         where = paths(self.folder, name)
-        there, info = os.path.exists(where["conf"]), None
+        there, info, main = os.path.exists(where["conf"]), None, _end_of(where["main"])
         if not there and not os.path.exists(where["pid"]):
             return _ABSENT._replace(enabled=self._enabled(name) if self.hook else "")
         why = "supervisord does not run"
@@ -126,7 +127,7 @@ class Supervisord:
             enabled=self._enabled(name),
             stale=False,
             pid=0,
-            restarts=exits(_end_of(where["main"]), name),
+            restarts=exits(main, name),
             path=where["conf"] if there else "",
             drop_ins=[],
             result=why,
@@ -141,7 +142,7 @@ class Supervisord:
             sub=sub,
             pid=int(info["pid"]),
             result="success" if active == "active" else str(info["statename"]).lower(),
-            status=int(info["exitstatus"]),
+            status=int(info["exitstatus"]) or last_exit(main, name),
             started=str(info["start"] or ""),
         )
 

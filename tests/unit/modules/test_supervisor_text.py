@@ -15,6 +15,7 @@ from module_utils.p2p_supervisor_text import (
     exits,
     hook_block,
     hook_state,
+    last_exit,
     last_spawned,
     start_words,
     with_hook,
@@ -128,6 +129,11 @@ def test_restarts_are_counted_since_somebody_started_it() -> None:
     assert exits(LOG, "x") == 2
     assert exits(LOG + "2026-11-23 02:01:00,000 INFO stopped: x (exit status 0)\n", "x") == 0
     assert exits("", "x") == 0
+
+
+def test_the_last_exit_status_is_told() -> None:
+    assert last_exit(LOG, "x") == 1
+    assert last_exit("", "x") == 0
 
 
 def test_the_last_process_is_known_with_its_start() -> None:
