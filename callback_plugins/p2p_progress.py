@@ -47,6 +47,8 @@ options:
 """
 
 CONTROLLER = "this machine"
+# Asks all nodes in one task; its result holds theirs.
+FLEET = "p2p_probe_fleet"
 MOST_NAMES = 12
 MOST_TASKS = 6
 # So many phrases with the same verb are told one by one, more are counted.
@@ -254,7 +256,7 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]  # Ansible ships no
     def v2_playbook_on_task_start(self, task: Task, is_conditional: bool) -> None:  # noqa: ARG002  # Ansible's
         """Tell the play with its first task that is each node's own."""
         self._last_task_name, self._done = _name(task), set()
-        if self._title and task.run_once is not True:
+        if self._title and (task.run_once is not True or task.action == FLEET):
             self._tell(self._title)
             self._title = ""
         elif not self._title:
@@ -287,6 +289,8 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]  # Ansible ships no
         self._handle_warnings(result.result)
         if result.task.action in constants._ACTION_DEBUG and "results" not in result.result:
             self._debug(result.result)
+        if result.task.action == FLEET:
+            self._asked(result.result.get("nodes") or {})
         facts = result.result.get("ansible_facts")
         if isinstance(facts, Mapping):
             self._decided(result.host.get_name(), facts)
@@ -402,6 +406,12 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]  # Ansible ships no
         for state in ("unreachable", "refused"):
             for name, why in dict(plan.get(state) or {}).items():
                 self._nodes.setdefault(name, Node()).outcome = {"state": state, "why": why}
+
+    def _asked(self, answers: Mapping[str, Mapping[str, Any]]) -> None:
+        """Keep which nodes were reached."""
+        for name, answer in answers.items():
+            node = self._nodes.setdefault(name, Node())
+            node.unreachable = message_of(answer) if answer.get("unreachable") else ""
 
     def _finished(self, result: CallbackTaskResult, touched: bool = True) -> None:
         self._reported = self._reported or "verdict" in result.result

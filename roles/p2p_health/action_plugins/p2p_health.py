@@ -78,7 +78,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
             "asked": time.time(),
             **arguments["settings"],
         }
-        answers, fleet = _part("fleet").gather(variables["hostvars"], variables["groups"], settings)
+        asked = (variables.get("p2p_health_nodes") or {}).get("nodes", {})
+        answers, fleet = _part("fleet").gather(asked, variables["hostvars"], variables["groups"], settings)
         if arguments["step"] == "again":
             again = _part("build").election_under_way(answers, fleet)
             return {"changed": False, "nodes": again}

@@ -17,6 +17,7 @@ _TRAITS = {"p2p_nat_blocked": "NAT-blocked", "p2p_is_container": "containerized"
 
 
 def gather(
+    asked: Mapping[str, Answer],
     hostvars: Mapping[str, Mapping[str, Any]],
     groups: Mapping[str, Sequence[str]],
     settings: Mapping[str, Any],
@@ -24,7 +25,8 @@ def gather(
     """Collect the probes of a run and the fleet that they are about.
 
     Args:
-        hostvars: Ansible's; a host that the run asked has `p2p_health_node` registered.
+        asked: what each host said that the run asked.
+        hostvars: Ansible's.
         groups: Ansible's.
         settings: `started` and `asked` (seconds since the epoch), and what else of Fleet's fields differs
             from the defaults; `ssh_args` are the words given to every ssh, `here` the folder that paths are
@@ -35,9 +37,7 @@ def gather(
     """
     members = list(groups.get("p2p", ()))
     of_node = {name: hostvars[name] for name in members}
-    answers = {
-        name: of_node[name]["p2p_health_node"] for name in members if "p2p_health_node" in of_node[name]
-    }
+    answers = {name: asked[name] for name in members if name in asked}
     anyone = next((of_node[name] for name in answers), {})
     given = dict(settings)
     ssh_args, here = str(given.pop("ssh_args", "")), Path(given.pop("here", "."))

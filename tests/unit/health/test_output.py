@@ -210,7 +210,7 @@ def test_the_fleet_is_read_from_host_variables() -> None:
         "p2p_nat_blocked": True,
     }
     hostvars: dict[str, dict[str, Any]] = {
-        "vast-1": shared | node | {"p2p_health_node": {"probe": {}}},
+        "vast-1": shared | node,
         "vast-2": shared | node,
         "off": shared,
     }
@@ -221,7 +221,7 @@ def test_the_fleet_is_read_from_host_variables() -> None:
         "here": "/home/me",
         "ssh_args": "-o 'UserKnownHostsFile=\"/home/me/known\"'",
     }
-    found, made = gather(hostvars, groups, settings)
+    found, made = gather({"vast-1": {"probe": {}}, "local-1": {}}, hostvars, groups, settings)
     assert list(found) == ["vast-1"]
     assert (made.total, made.left_out, made.file) == (2, {"offline": 1}, "fleet.yaml")
     host = made.hosts["vast-1"]
@@ -242,6 +242,6 @@ def test_the_fleet_is_read_from_host_variables() -> None:
     ],
 )  # fmt: skip
 def test_a_remedy_goes_through_the_jump_host(words: str, option: str) -> None:
-    node = {"p2p_health_node": {}, "ansible_host": "10.0.0.5", "ansible_ssh_common_args": words}
-    made = gather({"behind": node}, {"p2p": ["behind"]}, {"started": 1.0, "asked": 2.0})[1]
+    node = {"ansible_host": "10.0.0.5", "ansible_ssh_common_args": words}
+    made = gather({"behind": {}}, {"behind": node}, {"p2p": ["behind"]}, {"started": 1.0, "asked": 2.0})[1]
     assert shlex.split(made.hosts["behind"].ssh) == ["ssh", "-o", option, "10.0.0.5"]

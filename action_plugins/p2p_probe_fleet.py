@@ -1,0 +1,220 @@
+"""Action plugin: asks all nodes of a play at once, from one process.
+
+A task of its own on every node costs the controller a forked process each, which is several times what the
+probe costs. Here the nodes' options are worked out one after the other and their connections wait side by
+side. Everything else is Ansible's: how an option is found, how a connection is made, what a failure says.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from types import CodeType
+from typing import Any
+
+from ansible import context
+from ansible._internal._templating._jinja_bits import AnsibleEnvironment, _TemplateCompileContext
+from ansible.errors import AnsibleError
+from ansible.executor.process import worker
+from ansible.executor.task_executor import TaskExecutor
+from ansible.playbook.task import Task
+from ansible.plugins.action import ActionBase
+
+PROBE = "p2p_probe"
+DISCOVERED = "discovered_interpreter_python"
+Answer = dict[str, Any]
+
+
+_compile = AnsibleEnvironment.compile
+_compiled: dict[tuple[object, ...], CodeType] = {}
+
+
+def compiled_once(
+    environment: AnsibleEnvironment, source: object, *args: object, **kwargs: object
+) -> CodeType:
+    """Compile a template, or take what it was compiled to for another node: that is most of what it costs."""
+    # The lexer stands for the syntax; it is the same object for the same one.
+    syntax = (environment.lexer, _TemplateCompileContext.current().escape_backslashes)
+    key = (source, syntax, args, tuple(kwargs.items())) if isinstance(source, str) else (object(),)
+    if key not in _compiled:
+        _compiled[key] = _compile(environment, source, *args, **kwargs)
+    return _compiled[key]
+
+
+class Held:
+    """Stands in for an action plugin, to keep what it would have been run with."""
+
+    def __init__(self, action: ActionBase) -> None:
+        self.action = action
+        self.variables: dict[str, Any] = {}
+
+    def run(self, task_vars: dict[str, Any]) -> Answer:
+        """Keep the variables."""
+        self.variables = task_vars
+        return {"changed": False}
+
+    def cleanup(self) -> None:
+        """Leave everything as it is: the action is still to be run."""
+
+    def answer(self) -> Answer:
+        """Run the action."""
+        try:
+            result: Answer = self.action.run(task_vars=self.variables)
+        finally:
+            self.action.cleanup()
+        return result
+
+
+class Prepared(TaskExecutor):  # type: ignore[misc]  # Ansible ships no type information
+    """Prepares a task for one host, up to where the action would begin."""
+
+    def _get_action_handler_with_module_context(self, templar: object) -> tuple[Held, Any]:
+        action, module = super()._get_action_handler_with_module_context(templar)
+        return Held(action), module
+
+    def prepared(self) -> Held:
+        """Return the action with its variables.
+
+        Raises:
+            AnsibleError: An option or a variable of the connection has no value.
+        """
+        self._execute(self._task_templar, self._job_vars)
+        held: Held = self._handler
+        return held
+
+
+def failed(error: Exception) -> Answer:
+    """Return the result that Ansible would make of an exception."""
+    told = error.message if isinstance(error, AnsibleError) else f"{type(error).__name__}: {error}"
+    result: Answer = {"changed": False, "msg": f"Task failed: {told}"}
+    contributed = dict(getattr(error, "result_contribution", {}))
+    return result | (contributed or {"failed": True})
+
+
+class Nodes:
+    """Questions that wait side by side, so many at a time, each for so long and no longer."""
+
+    def __init__(self, most: int, seconds: float) -> None:
+        self._slots = threading.BoundedSemaphore(most)
+        self._seconds = seconds
+        self._guard = threading.Lock()
+        self._answers: dict[str, Answer] = {}
+        self._asked: dict[str, tuple[threading.Thread, float]] = {}
+
+    def ask(self, name: str, question: Callable[[], Answer]) -> None:
+        """Put a question, once fewer than the most are waiting; a late one makes room for the next."""
+        room = self._slots.acquire(timeout=self._seconds)
+        variables = contextvars.copy_context()
+
+        def wait() -> None:
+            try:
+                answer = variables.run(question)
+            except Exception as error:  # any failure of one node is its answer, never the run's end
+                answer = failed(error)
+            with self._guard:
+                self._answers[name] = answer
+            if room:
+                self._slots.release()
+
+        thread = threading.Thread(target=wait, daemon=True)
+        self._asked[name] = (thread, time.monotonic())
+        thread.start()
+
+    def answers(self) -> dict[str, Answer]:
+        """Return what each answered, and end what is still waiting when its time is over."""
+        for thread, began in self._asked.values():
+            thread.join(max(0.0, began + self._seconds - time.monotonic()))
+        with self._guard:
+            found = dict(self._answers)
+        late = [name for name in self._asked if name not in found]
+        if late and os.getpid() == os.getpgrp():
+            _end_children()
+        told = {
+            "changed": False,
+            "failed": True,
+            "msg": f"Task failed: Timed out after {self._seconds:g} second(s).",
+        }
+        return found | dict.fromkeys(late, told)
+
+
+def _end_children() -> None:
+    """End the programs that connect to nodes: all in this worker's process group, which is its own."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.killpg(0, signal.SIGTERM)
+    signal.signal(signal.SIGTERM, before)
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type information
+    """Runs p2p_probe on every node of the play, with the same arguments, rendered for each."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _requires_connection = False
+
+    @classmethod
+    def finalize_task_arg(cls, _name: str, value: object, _templar: object, _context: object) -> object:
+        """Leave the arguments as they are written: each node has values of its own."""
+        return value
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Ask all nodes of the play.
+
+        Returns:
+            `nodes`, for each what p2p_probe returns, or what a task that failed there does. Nodes that an
+            earlier play of the run has asked keep what they said.
+        """
+        super().run(tmp, task_vars)
+        variables = task_vars or {}
+        # This process is the task's own, and ends with it.
+        AnsibleEnvironment.compile = compiled_once
+        nodes = Nodes(
+            context.CLIARGS["forks"], float(self._templar.template(variables["p2p_health_timeout"]))
+        )
+        for name in variables["ansible_play_hosts"]:
+            nodes.ask(name, self._question(name, variables))
+        before = (variables.get("p2p_health_nodes") or {}).get("nodes", {})
+        answers = nodes.answers()
+        return {"changed": False, "nodes": before | answers} | _shared(answers)
+
+    def _question(self, name: str, variables: Mapping[str, Any]) -> Callable[[], Answer]:
+        """Return what asks one node, or gives the reason why it cannot be asked."""
+        try:
+            return self._held(name, variables).answer
+        except AnsibleError as error:
+            answer = failed(error)
+            return lambda: answer
+
+    def _held(self, name: str, variables: Mapping[str, Any]) -> Held:
+        """Return the probe of one node, ready to be run."""
+        here, block = worker.current_worker, self._task._parent
+        words = {"name": self._task.name, "action": PROBE, "args": self._task.args}
+        task = Task.load(words, block=block, role=self._task._role, loader=self._loader)
+        host = here._variable_manager._inventory.get_host(name)
+        known = here._variable_manager.get_vars(
+            play=block._play,
+            host=host,
+            task=self._task,
+            _hosts=variables["ansible_play_hosts"],
+            _hosts_all=variables["ansible_play_hosts_all"],
+        )
+        made = Prepared(
+            host,
+            task,
+            known,
+            here._play_context,
+            self._loader,
+            self._shared_loader_obj,
+            here._final_q,
+            here._variable_manager,
+        )
+        return made.prepared()
+
+
+def _shared(answers: Mapping[str, Answer]) -> dict[str, Any]:
+    """Return the interpreter that all nodes have: what a task that runs once learns holds for all of them."""
+    found = {(node.get("ansible_facts") or {}).get(DISCOVERED) for node in answers.values()} - {None}
+    return {"ansible_facts": {DISCOVERED: found.pop()}} if len(found) == 1 else {}
