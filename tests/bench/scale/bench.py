@@ -100,14 +100,13 @@ def _health(count: int) -> Callable[[], None]:
             "p2p_is_voter": name in voters,
             "p2p_voters": voters,
             "p2p_fleet_file": "/fleet/distributed_hosts.yaml",
-            "p2p_health_node": answers[name],
         }
         for name, host in hosts.items()
     }
 
     def part() -> None:
         settings = {"started": time.time() - 5, "asked": time.time(), "ssh_args": "", "here": Path.cwd()}
-        given, known = report_fleet.gather(hostvars, {"p2p": list(hosts)}, settings)
+        given, known = report_fleet.gather(answers, hostvars, {"p2p": list(hosts)}, settings)
         made = build.report(given, known)
         dead = made["cluster"]["by_state"].get("unreachable", 0)
         if made["cluster"]["coverage"]["nodes"] != count or not dead:
