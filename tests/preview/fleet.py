@@ -140,7 +140,7 @@ def containers(names: Sequence[str]) -> Iterator[None]:
         for name in names:
             _docker("run", "-d", "--name", name, "--hostname", name, *OPTIONS, *mounts, IMAGE, "/sbin/init")
         for name in names:
-            shell(name, f"timeout 60 bash -c {json.dumps(BOOTED)}")
+            shell(name, f"timeout 300 bash -c {json.dumps(BOOTED)}")
         yield
     finally:
         _remove(names)
@@ -151,13 +151,13 @@ def _remove(names: Sequence[str]) -> None:
     _docker("network", "rm", NETWORK, check=False)
 
 
-def wait_for_cluster(nodes: Iterable[str], seconds: float = 60) -> None:
+def wait_for_cluster(nodes: Iterable[str], seconds: float = 240) -> None:
     """Wait until every voter's orchestrator answers that there is a quorum.
 
     Raises:
         RuntimeError: if that takes longer.
     """
-    ask = "import urllib.request as r; r.urlopen('http://127.0.0.1:8770/health', timeout=2)"
+    ask = "import urllib.request as r; r.urlopen('http://127.0.0.1:8770/health', timeout=10)"
     deadline = time.monotonic() + seconds
     for node in nodes:
         while True:

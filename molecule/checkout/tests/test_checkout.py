@@ -60,7 +60,7 @@ def deploy(*arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=1200,
         env=environment,
     )
 
@@ -147,7 +147,7 @@ def test_a_crashed_one_comes_back_and_its_jobs_stay() -> None:
     host = node("lambda-gh200-a")
     before, job = show("lambda-gh200-a", "MainPID"), host.file("/root/ringrift/job.pid").content_string
     host.run_test("kill -9 %s", before)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while show("lambda-gh200-a", "MainPID") in ("0", before) and time.monotonic() < deadline:
         time.sleep(0.5)
     assert show("lambda-gh200-a", "MainPID") not in ("0", before)

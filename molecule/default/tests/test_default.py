@@ -16,7 +16,7 @@ NODES = (*VOTERS, *OTHERS)
 SERVICE = "p2p_orchestrator"
 # The other nodes are logged in to as root.
 USERS = {"runpod-h100": "ubuntu"}
-FAILOVER_S = 20
+FAILOVER_S = 90
 EXPOSURE = 2.0
 
 
@@ -31,7 +31,7 @@ def status(name: str) -> dict[str, Any]:
     Asked on the node itself, with its own Python: the image holds no curl.
     """
     url = "http://127.0.0.1:8770/status"
-    script = f"import urllib.request as r; print(r.urlopen('{url}', timeout=2).read().decode())"
+    script = f"import urllib.request as r; print(r.urlopen('{url}', timeout=10).read().decode())"
     answer = node(name).run("python3 -c %s", script)
     return json.loads(answer.stdout) if answer.succeeded else {}
 
@@ -152,7 +152,7 @@ def test_without_a_majority_nobody_leads() -> None:
     finally:
         for voter in VOTERS[:2]:
             node(voter).run("systemctl start --no-block p2p-etcd")
-    assert wait_for(lambda: one_leader(NODES) in VOTERS, 40), {n: status(n).get("leader_id") for n in NODES}
+    assert wait_for(lambda: one_leader(NODES) in VOTERS, 120), {n: status(n).get("leader_id") for n in NODES}
 
 
 def test_a_process_that_hangs_is_restarted_by_the_watchdog() -> None:
@@ -163,7 +163,7 @@ def test_a_process_that_hangs_is_restarted_by_the_watchdog() -> None:
 
     hanging = process()
     assert node(name).run("kill -STOP %s", hanging).succeeded
-    assert wait_for(lambda: process() not in ("0", hanging), 60), node(name).run("journalctl -n 20").stdout
+    assert wait_for(lambda: process() not in ("0", hanging), 180), node(name).run("journalctl -n 20").stdout
     assert wait_for(lambda: status(name).get("leader_id") in VOTERS, FAILOVER_S)
 
 
@@ -171,5 +171,5 @@ def test_a_node_that_restarts_comes_back_by_itself() -> None:
     name = VOTERS[2]
     local = testinfra.get_host("local://")
     assert local.run("docker restart --time 10 %s", name).succeeded
-    assert wait_for(lambda: status(name).get("leader_id") in VOTERS, 60), status(name)
+    assert wait_for(lambda: status(name).get("leader_id") in VOTERS, 180), status(name)
     assert wait_for(lambda: one_leader(NODES) in VOTERS, FAILOVER_S)

@@ -24,7 +24,7 @@ VOTER = VOTERS[0]
 LEAVER = "lambda-gh200-81"
 COMER = "runpod-a40-81"
 STOLEN = "vultr-a100-82"
-LONGEST_GAP_S = 20.0
+LONGEST_GAP_S = 40.0
 
 
 def wait_for(condition: Callable[[], Answer], seconds: float) -> Answer:
@@ -176,7 +176,7 @@ def test_a_new_node_joins_by_a_limited_run_that_shows_no_key(fleet: Path) -> Non
     said = deploy(fleet, "--limit", COMER, "-vvv", "--diff")
     drop(COMER)
     assert f"{COMER} does not reach {VOTERS[1]} at {VOTERS[1]}:{HEARTBEAT} (no answer within 3 s)" in said
-    assert wait_for(lambda: all_agree((*VOTERS, COMER)), 20) in VOTERS
+    assert wait_for(lambda: all_agree((*VOTERS, COMER)), 90) in VOTERS
     assert {name: deployed.processes(name) for name in VOTERS} == voters
     keys = [blocks(path.read_bytes())[1] for path in deployed.state_dir().rglob("*.pem")]
     lines = {line for key in keys if key for line in key.decode().splitlines()[1:-1]}
@@ -214,8 +214,8 @@ def test_certificates_are_renewed_without_a_restart_while_a_voter_is_down(
         fresh = deployed.serial(deployed.held(name))
         assert knock(COMER, name, PEER, None)["serial"] == fresh
         assert knock(name, name, CLIENT, None)["serial"] == fresh
-        wait_for(lambda: knock(COMER, name, HEARTBEAT, None).get("serial") == fresh, 10)  # noqa: B023  called before the loop goes on
-    assert wait_for(all_agree, 40)
+        wait_for(lambda: knock(COMER, name, HEARTBEAT, None).get("serial") == fresh, 60)  # noqa: B023  called before the loop goes on
+    assert wait_for(all_agree, 120)
 
 
 def test_a_removed_node_stays_out(smaller_fleet: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_removed_node_stays_out(smaller_fleet: Path) -> None:
     for voter in VOTERS:
         counted = deployed.refusals(voter, "denied")
         shown = partial(knock, COMER, voter, HEARTBEAT, left, speaks_for=LEAVER)
-        wait_for(lambda: shown().get("status") == 403, 10)  # noqa: B023  called before the loop goes on
+        wait_for(lambda: shown().get("status") == 403, 60)  # noqa: B023  called before the loop goes on
         assert knock(COMER, voter, HEARTBEAT, stolen, speaks_for=STOLEN)["status"] == 403
         assert deployed.refusals(voter, "denied") > counted
         assert f"reason=denied node={STOLEN}" in deployed.log(voter)
@@ -249,7 +249,7 @@ def test_the_ca_is_replaced_while_the_cluster_leads_on(
             began = time.monotonic()
             deploy(smaller_fleet, "-e", f"p2p_identity_rotate={stage}")
             told.append(f"{stage} {time.monotonic() - began:.0f} s")
-            assert wait_for(lambda: all_agree((*VOTERS, COMER)), 30)
+            assert wait_for(lambda: all_agree((*VOTERS, COMER)), 90)
     with capsys.disabled():
         print(
             f"\nrotation ({', '.join(told)}): {len(watch.spans())} leases, nobody led for at most"

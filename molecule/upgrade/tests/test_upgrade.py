@@ -26,9 +26,9 @@ NODES = (*VOTERS, *OTHERS)
 STORE = ("-e", "etcd_compaction_retention=2h")
 RECORD = "maintenance record"
 # A leader that goes hands over; one that is killed is missed for its lease and an election.
-LONGEST_GAP_S = 20.0
-# The leader would lose its lease if a majority of the voters were gone for longer.
-LONGEST_SILENCE_S = 10.0
+LONGEST_GAP_S = 40.0
+# The leader loses its lease 10 s after the majority; as much again for a machine that answers late itself.
+LONGEST_SILENCE_S = 20.0
 
 Play = Callable[..., tuple[int, str]]
 Begin = Callable[..., Run]
@@ -88,7 +88,7 @@ def record(hold: dict[str, Any] | None = None) -> dict[str, Any] | None:
 
 def settled() -> None:
     """Wait until all nodes name the same leader."""
-    wait_for(lambda: leader(NODES) in VOTERS, 60, lambda: str({n: live.status(n) for n in NODES}))
+    wait_for(lambda: leader(NODES) in VOTERS, 180, lambda: str({n: live.status(n) for n in NODES}))
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +166,7 @@ def test_two_runs_at_once_and_one_killed_half_way(begin: Begin, play: Play) -> N
     with watched("killed half-way, and run again"):
         first = begin(*STORE)
         stopped = "TASK [The node takes part"
-        wait_for(lambda: stopped in first.text() or first.over, 300, lambda: first.text()[-3000:])
+        wait_for(lambda: stopped in first.text() or first.over, 900, lambda: first.text()[-3000:])
         assert not first.over, first.text()[-4000:]
         # Held there, so that the other run has something to stop however slow this machine is.
         first.pause()
@@ -257,5 +257,5 @@ def test_a_removed_node_leaves_no_trace_and_is_denied(play: Play) -> None:
     places = "/etc /opt /run/systemd /usr/lib/systemd /usr/local /var/lib /root"
     assert live.on(leaver, "sh", "-c", f"find {places} {names} 2>/dev/null") == ""
     assert live.on(leaver, "sh", "-c", "ps -eo args | grep -E '[p]2p_orch|[e]tcd' || true") == ""
-    wait_for(lambda: knock(asker, voter, HEARTBEAT, pem, speaks_for=leaver).get("status") == 403, 15, str)
+    wait_for(lambda: knock(asker, voter, HEARTBEAT, pem, speaks_for=leaver).get("status") == 403, 90, str)
     assert {name: processes(name) for name in NODES[:-1]} == before

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 ROOT = Path(__file__).resolve().parents[3]
-RUN_S = 420
+RUN_S = 1200
 PLAIN = {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
 CONF = "/etc/ringrift/node.conf"
 SERVICES = ("p2p_orchestrator", "p2p-etcd")
@@ -88,7 +88,7 @@ def module(node: str, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]
     inventory = os.environ["MOLECULE_INVENTORY_FILE"]
     words = ["ansible", node, "-m", name, "-a", json.dumps(arguments), "-i", inventory]
     env = os.environ | PLAIN
-    run = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120)
+    run = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=600)
     assert run.returncode == 0, run.stdout + run.stderr
     answer: dict[str, Any] = json.loads(run.stdout[run.stdout.index("{") :])
     return answer
@@ -102,7 +102,7 @@ def on(node: str, *command: str) -> str:
 def docker(*words: str) -> str:
     """Return what a command of Docker prints."""
     return subprocess.run(
-        ["docker", *words], capture_output=True, text=True, check=True, timeout=60
+        ["docker", *words], capture_output=True, text=True, check=True, timeout=300
     ).stdout.strip()
 
 
@@ -114,7 +114,7 @@ def address(node: str) -> str:
 def status(node: str) -> dict[str, Any]:
     """Return what a node answers on /status, or {} when it does not answer."""
     url = "http://127.0.0.1:8770/status"
-    script = f"import urllib.request as r; print(r.urlopen('{url}', timeout=2).read().decode())"
+    script = f"import urllib.request as r; print(r.urlopen('{url}', timeout=10).read().decode())"
     try:
         answer: dict[str, Any] = json.loads(on(node, "python3", "-c", script))
     except subprocess.CalledProcessError:

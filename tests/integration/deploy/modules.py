@@ -34,7 +34,7 @@ def call(name: str, words: dict[str, Any], home: Path, *, check: bool = False) -
         env=environment,
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=600,
         check=False,
     )
     assert "=>" in done.stdout, done.stdout + done.stderr

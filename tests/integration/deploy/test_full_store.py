@@ -15,7 +15,7 @@ import pytest
 
 from filter_plugins.p2p_care import MB, store_care
 from module_utils.p2p_http import ask_etcd, connect, post
-from tests.integration.conftest import free_port
+from tests.integration.conftest import free_ports
 from tests.integration.deploy.modules import call
 
 QUOTA = 4 * MB
@@ -24,7 +24,7 @@ QUOTA = 4 * MB
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[str]:
     """Run a member whose database may hold very little; give its client URL."""
-    client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+    client, peer = (f"http://127.0.0.1:{port}" for port in free_ports(2))
     words = ["etcd", "--name", "a", "--data-dir", str(tmp_path / "data"), "--listen-client-urls", client]
     words += [
         "--advertise-client-urls",
@@ -38,7 +38,7 @@ def small(tmp_path: Path) -> Iterator[str]:
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(words, stdout=log, stderr=log)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not ask_etcd({"endpoint": client}, "", 1).get("leader"):
             assert time.monotonic() < deadline, (tmp_path / "log").read_text()[-2000:]
             time.sleep(0.1)
@@ -53,7 +53,7 @@ def put(endpoint: str, size: int) -> str:
     words = {"key": base64.b64encode(b"/k").decode(), "value": base64.b64encode(b"x" * size).decode()}
     connection: http.client.HTTPConnection = connect({"endpoint": endpoint}, 10)
     try:
-        post(connection, "/v3/kv/put", json.dumps(words), time.monotonic() + 10)
+        post(connection, "/v3/kv/put", json.dumps(words), time.monotonic() + 60)
     except ValueError as error:
         return str(error)
     finally:

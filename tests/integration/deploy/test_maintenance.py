@@ -55,7 +55,7 @@ class Record:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         assert "=>" in done.stdout, done.stdout + done.stderr

@@ -38,7 +38,7 @@ def test_the_newest_are_kept_readable_by_their_owner_alone(member: tuple[str, st
     )
     assert status(TOOLS, str(path), 30)["revision"] == snapshot["revision"]
     urls = {"a": "http://127.0.0.1:1"}
-    restore(TOOLS, str(path), str(tmp_path / "new"), name="a", urls=urls, token="t", timeout=30)  # noqa: S106  # no secret
+    restore(TOOLS, str(path), str(tmp_path / "new"), name="a", urls=urls, token="t", timeout=120)  # noqa: S106  # no secret
     assert (tmp_path / "new" / "member" / "snap" / "db").exists()
 
 

@@ -39,7 +39,7 @@ class Page:
         self._number += 1
         await self._socket.send_json({"id": self._number, "method": method, "params": params})
         while True:
-            answer = json.loads(await asyncio.wait_for(self._socket.receive_str(), 20))
+            answer = json.loads(await asyncio.wait_for(self._socket.receive_str(), 120))
             if answer.get("id") == self._number:
                 if "error" in answer:
                     raise RuntimeError(answer["error"]["message"])

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[3]
 ASK = ROOT / "tests/integration/identity/ask.py"
 CLUSTER = "p2p"
 HEARTBEAT, PEER, CLIENT = 8771, 2380, 2379
-RUN_S = 300
+RUN_S = 1200
 
 
 def state_dir() -> Path:
@@ -35,7 +35,7 @@ def state_dir() -> Path:
 def on(node: str, *command: str, stdin: str | None = None) -> str:
     """Return what a command on a node prints."""
     words = ["docker", "exec", *(["-i"] if stdin is not None else []), node, *command]
-    return subprocess.run(words, input=stdin, capture_output=True, text=True, check=True, timeout=60).stdout
+    return subprocess.run(words, input=stdin, capture_output=True, text=True, check=True, timeout=300).stdout
 
 
 def address(node: str) -> str:
@@ -151,7 +151,7 @@ def knock(
 def page(node: str, name: str) -> str:
     """Return what a node's orchestrator answers."""
     url = f"http://127.0.0.1:8770/{name}"
-    script = f"import urllib.request as r; print(r.urlopen('{url}', timeout=2).read().decode())"
+    script = f"import urllib.request as r; print(r.urlopen('{url}', timeout=10).read().decode())"
     return on(node, "python3", "-c", script)
 
 

@@ -86,7 +86,7 @@ class Operator:
             "P2P_STATE_DIR": str(self.state),
         }
         found = subprocess.run(
-            command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment, timeout=300
+            command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment, timeout=900
         )
         text = found.stdout + found.stderr
         assert (found.returncode != 0) == fails, text

@@ -54,7 +54,7 @@ class Node:
             ["docker", "exec", "-i", self.name, "bash", "-eu", "-c", script],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         if check and done.returncode:
@@ -99,7 +99,7 @@ class Node:
             ],
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=600,
             check=False,
             env=variables,
             cwd=PROJECT,

@@ -17,7 +17,7 @@ from callback_plugins.p2p_progress import Node, duration, message_of, past, sent
 from module_utils import p2p_release_tell, p2p_service_apply
 
 PROJECT = Path(__file__).parents[3]
-PATIENCE = 120
+PATIENCE = 600
 KEY = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----"
 NODES = """
 [all:vars]

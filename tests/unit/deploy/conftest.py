@@ -128,7 +128,7 @@ def playbook(tmp_path: Path) -> Playbook:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=600,
         )
         return result.returncode, " ".join((result.stdout + result.stderr).split())
 

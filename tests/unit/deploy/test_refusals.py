@@ -44,7 +44,7 @@ def deploy(tmp_path: Path) -> Deploy:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=600,
         )
 
     return run

@@ -61,7 +61,7 @@ def test_all_tasks_of_a_play_name_the_playbooks_own_process(tmp_path: Path) -> N
         stdout=subprocess.PIPE,
         text=True,
     )
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     found = [json.loads((tmp_path / name).read_text()) for name in "ab"]
     assert found[0] == found[1]

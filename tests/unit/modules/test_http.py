@@ -28,7 +28,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         self.end_headers()
         if self.path == "/slow":
-            for _ in range(200):
+            for _ in range(6000):
                 self.wfile.write(b" " * 70000)
                 time.sleep(0.05)
         self.wfile.write(body)
@@ -51,7 +51,7 @@ def test_both_documents(port: int) -> None:
     peers = {"b": {"is_alive": True}, "a": {"is_alive": False, "cpu_count": 3}, "c": {}}
     status = {"leader_id": "b", "peers": peers, "self": {"x": 1}, "voter_node_ids": ["a"]}
     Handler.answers = {"/health": (503, b'{"healthy": false}'), "/status": (200, json.dumps(status).encode())}
-    found = ask_orchestrator(port, 2)
+    found = ask_orchestrator(port, 30)
     assert found["health"]["status"] == 503
     assert found["health"]["body"] == {"healthy": False}
     assert found["health"]["ms"] > 0
@@ -63,9 +63,9 @@ def test_both_documents(port: int) -> None:
 
 
 def test_nobody_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    found = ask_orchestrator(port, 1)
+    with socket.socket() as taken:  # bound, so that nobody else gets it
+        taken.bind(("127.0.0.1", 0))
+        found = ask_orchestrator(taken.getsockname()[1], 30)
     assert found["health"]["status"] is None
     assert "refused" in found["health"]["error"]
     assert found["status"]["error"] == found["health"]["error"]
@@ -75,7 +75,7 @@ def test_an_endpoint_that_accepts_and_says_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         began = time.monotonic()
         found = get_json(server.getsockname()[1], "/health", 0.3)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 120
     assert "timed out" in found["error"]
 
 
@@ -83,12 +83,12 @@ def test_an_answer_that_drips_is_given_up(port: int) -> None:
     Handler.answers = {"/slow": (200, b"{}")}
     began = time.monotonic()
     assert re.search("too slow|timed out", get_json(port, "/slow", 0.3)["error"])
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 120
 
 
 def test_an_answer_that_is_no_json(port: int) -> None:
     Handler.answers = {"/health": (200, b"<html>")}
-    found = get_json(port, "/health", 1)
+    found = get_json(port, "/health", 30)
     assert found["status"] == 200
     assert found["body"] is None
     assert found["error"]
@@ -105,7 +105,7 @@ def test_an_answer_that_is_no_json(port: int) -> None:
 def test_an_answer_that_is_none(said: bytes, error: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=_say, args=(server, said, False), daemon=True).start()
-        found = get_json(server.getsockname()[1], "/health", 2)
+        found = get_json(server.getsockname()[1], "/health", 30)
     assert error in found["error"]
     assert found["body"] is None
 
@@ -114,7 +114,7 @@ def test_an_answer_is_over_when_its_length_is_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         said = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
         threading.Thread(target=_say, args=(server, said, True), daemon=True).start()
-        found = get_json(server.getsockname()[1], "/health", 2)
+        found = get_json(server.getsockname()[1], "/health", 30)
     assert found["body"] == {}
 
 
@@ -125,7 +125,7 @@ def _say(server: socket.socket, said: bytes, stay: bool) -> None:
         connection.recv(4096)
         connection.sendall(said)
         if stay:
-            time.sleep(3)
+            time.sleep(60)
 
 
 @pytest.mark.parametrize("body", [None, [1], "x", {"peers": None}, {}])

@@ -114,20 +114,20 @@ def test_ps_of_a_mac() -> None:
 
 def test_a_real_process_is_found_with_its_age(tmp_path: Path) -> None:
     program = tmp_path / "p2p_orchestrator.py"
-    program.write_text("import time\ntime.sleep(60)\n")
+    program.write_text("import time\ntime.sleep(600)\n")
     process = subprocess.Popen([sys.executable, program])
     try:
         found: list[dict[str, Any]] = []
-        deadline = time.monotonic() + 10  # until the kernel shows the new command line
+        deadline = time.monotonic() + 60  # until the kernel shows the new command line
         while not found and time.monotonic() < deadline:
             running = orchestrators("p2p_orchestrator", "/opt/p2p", True)
             found = [item for item in running if item["pid"] == process.pid]
         assert found[0]["kind"] in ("manual", "legacy")
-        assert found[0]["age_seconds"] < 30
+        assert found[0]["age_seconds"] < 120
         assert "p2p_orchestrator.py" in found[0]["cmdline"]
         started = start_time(process.pid)
         assert started is not None
-        assert abs(started - time.time()) < 30
+        assert abs(started - time.time()) < 120
     finally:
         process.kill()
         process.wait()

@@ -43,12 +43,12 @@ def test_open_refused_silent_and_unknown(listening: socket.socket, deaf: int) ->
         targets += [{"host": "no-such-host.invalid", "port": 1, "voter": "x"}] * 3
         targets += [dict(targets[2])] * 20
         began = time.monotonic()
-        found = reach(targets, 1.0)
-    assert time.monotonic() - began < 15
+        found = reach(targets, 5.0)
+    assert time.monotonic() - began < 60
     assert [item["outcome"] for item in found[:4]] == ["open", "refused", "blocked", "blocked"]
     assert found[0] == {**targets[0], "why": "", "outcome": "open"}
     assert found[1]["why"] == "nobody listens there"
-    assert found[2]["why"] == "no answer within 1 s"
+    assert found[2]["why"] == "no answer within 5 s"
     assert {item["outcome"] for item in found[6:]} == {"blocked"}
 
 
@@ -68,7 +68,7 @@ def test_a_node_tries_only_when_it_is_not_as_it_should_be(listening: socket.sock
             "service": "p2p-none",
             "root": "/nonexistent",
             "port": 1,
-            "timeout": 2.0,
+            "timeout": 30.0,
             "log_lines": 0,
             "reach": [target],
             "wanted": {"release": {}, "services": [service]} if wanted else None,
