@@ -57,6 +57,7 @@ MOST_ALIKE = 2
 _PAST = {
     "activate": "activated",
     "build": "built",
+    "clone": "cloned",
     "disable": "disabled",
     "enable": "enabled",
     "install": "installed",
@@ -69,6 +70,7 @@ _PAST = {
     "stop": "stopped",
     "stop, disable and mask": "stopped, disabled and masked",
     "unmask": "unmasked",
+    "update": "updated",
     "write": "wrote",
 }
 _PRIVATE_KEY = re.compile(r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?(?:-----END \1-----|\Z)", re.DOTALL)

@@ -54,6 +54,7 @@ def plan(
     accept_outage: bool = False,
     going_over: Sequence[str] = (),
     preflight: Mapping[str, Any] | None = None,
+    unreached: Mapping[str, str] | None = None,
 ) -> Plan:
     """Sort the nodes of a run by what they need.
 
@@ -69,6 +70,7 @@ def plan(
         going_over: Nodes that change to another program. Voters among them do so all at once, since the old
             and the new program do not elect together.
         preflight: Which new nodes reach no majority of the voters, from `p2p_preflight`.
+        unreached: Why a node gave no probe, and what mends it, from `p2p_unreached`.
 
     Returns:
         The plan. A voter whose store is empty starts only where that is safe: all of a majority are blank
@@ -93,18 +95,20 @@ def plan(
         warnings=list((preflight or {}).get("warnings", [])),
         split="",
     )
-    cut_off = (preflight or {}).get("refused", {})
+    cut_off, known = (preflight or {}).get("refused", {}), unreached or {}
     for name, answer in answers.items():
         if answer.get("unreachable"):
-            result["unreachable"][name] = _why(answer)
+            result["unreachable"][name] = known.get(name) or _why(answer)
         elif name in cut_off:
             result["refused"][name] = cut_off[name]
         elif "probe" not in answer:
-            result["refused"][name] = _why(answer)
+            result["refused"][name] = known.get(name) or _why(answer)
         elif name in voters and answer["probe"].get("manager", "systemd") != "systemd":
             result["refused"][name] = (
                 "it votes, and systemd does not run it: take it out of p2p_voters. Nothing was touched"
             )
+        elif taken := [item for item in answer["probe"]["drift"] if item["part"] == "port"]:
+            result["refused"][name] = taken[0]["why"]
         else:
             drift = answer["probe"]["drift"]
             result["drift"][name] = [f"{item['part']} {item['name']}: {item['why']}" for item in drift]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 NAMES_SHOWN = 5
@@ -31,19 +31,29 @@ def going_over(answers: Mapping[str, Mapping[str, Any]], source: str, *, cutover
     return [name for name, answer in answers.items() if cutover and running(answer) - {source}]
 
 
-def why_mixed(answers: Mapping[str, Mapping[str, Any]], source: str, *, cutover: bool, limited: bool) -> str:
+def why_mixed(
+    answers: Mapping[str, Mapping[str, Any]],
+    source: str,
+    *,
+    voters: Sequence[str],
+    cutover: bool,
+    limited: bool,
+) -> str:
     """Return why a run may not go on because the fleet would run two different programs, or nothing.
 
-    The two do not elect together: a fleet goes over as a whole, and only when told so.
+    The two do not elect together: a fleet goes over as a whole, and only when told so. Once most voters run
+    what is deployed, it has gone over, and a node that still runs the other takes no part in it.
 
     Args:
         answers: What each node of the run, and each voter, answered.
         source: What the run deploys, `bundled` or `checkout`.
+        voters: All voters of the fleet file.
         cutover: The operator said that the fleet goes over.
         limited: Whether the run leaves nodes out.
     """
     others = [name for name, answer in answers.items() if running(answer) - {source}]
-    if not others or (cutover and not limited):
+    over = [name for name in voters if source in running(answers.get(name, {}))]
+    if not others or len(over) * 2 > len(voters) or (cutover and not limited):
         return ""
     shown = ", ".join(others[:NAMES_SHOWN]) + (
         f" and {len(others) - NAMES_SHOWN} more" if others[NAMES_SHOWN:] else ""

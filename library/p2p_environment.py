@@ -37,6 +37,10 @@ options:
     type: str
     choices: [auto, systemd, supervisord, launchd]
     default: auto
+  create:
+    description: Whether an environment that is not there is made.
+    type: bool
+    default: false
   timeout:
     description: Seconds that pip may take.
     type: int
@@ -84,6 +88,7 @@ def main() -> None:
                 "choices": ["auto", "systemd", "supervisord", "launchd"],
                 "default": "auto",
             },
+            "create": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 1800},
         },
         supports_check_mode=True,

@@ -85,7 +85,7 @@ options:
   log_lines:
     description: How many of the last lines of each unit's journal are returned, if not all is well.
     type: int
-    default: 5
+    default: 12
   timeout:
     description: Seconds that each check may take.
     type: float

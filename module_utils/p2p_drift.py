@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
+from .p2p_checkout import checkout_drift
 from .p2p_digest import service_wanted
 from .p2p_environment import BrokenEnvironmentError, lacking
 from .p2p_releases import root_drift
@@ -30,9 +31,9 @@ def node_drift(
     """Compare a node with what it is meant to be.
 
     Args:
-        wanted: `release` (of the filter p2p_release_wanted), `environment` (the parameters of
-          p2p_environment), `takeover` (those of p2p_takeover) and `services` (of p2p_service_wanted), each
-          optional.
+        wanted: `release` (of the filter p2p_release_wanted), `checkout` and `environment` (the parameters of
+          p2p_checkout and p2p_environment), `takeover` (those of p2p_takeover) and `services` (of
+          p2p_service_wanted), each optional.
         root: where releases lie, unless the release says so itself.
         timeout: seconds that each question to the service manager may take.
         states: gives the states of `units_compared`; without it the service manager is asked here.
@@ -59,11 +60,22 @@ def node_drift(
             dict(item._asdict(), restarts=[] if item.part == "file" else runners)
             for item in root_drift(release)
         ]
+    found += _checkout(wanted.get("checkout"), timeout)
     found += _environment(wanted.get("environment"), timeout)
     found += _takeover(wanted.get("takeover"), timeout, states)
     for service in services:
         found += _service(service, timeout, states)
     return found
+
+
+def _checkout(spec: Optional[Mapping[str, Any]], timeout: float) -> List[Dict[str, Any]]:
+    if not spec:
+        return []
+    restarts = [str(spec["service"])]
+    return [
+        {"part": "checkout", "name": spec["path"], "why": why, "restarts": restarts}
+        for why in checkout_drift(spec, timeout)
+    ]
 
 
 def _environment(spec: Optional[Mapping[str, Any]], timeout: float) -> List[Dict[str, Any]]:

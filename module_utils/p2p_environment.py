@@ -79,23 +79,23 @@ def lacking(spec: Mapping[str, Any], timeout: float) -> List[str]:
 
     Args:
         spec: `venv` (its folder; `~user` is expanded), `user` (its owner), `names` (requirements of which any
-            version will do), `file` (a requirements file, or nothing), and `supervisord` (the requirement
-            that is needed besides where that is the `manager`).
+            version will do), `file` (a requirements file, or nothing), `create` (whether one that is not
+            there is made), and `supervisord` (the requirement that is needed besides where that is the
+            `manager`).
         timeout: seconds.
 
     Raises:
         BrokenEnvironmentError: if there is no environment, or it cannot tell.
     """
     python = os.path.join(os.path.expanduser(spec["venv"]), "bin", "python")
+    if not os.path.exists(python) and spec.get("create"):
+        return [*_names(spec), *(["-r %s" % spec["file"]] if spec.get("file") else [])]
     if not os.path.exists(python):
         raise BrokenEnvironmentError(
             "there is no virtual environment at %s: clone the checkout and make it (python3 -m venv %s),"
             " or name another with ringrift_path or venv_activate" % (spec["venv"], spec["venv"])
         )
-    names = list(spec["names"])
-    if spec.get("supervisord") and manager_name(spec.get("manager") or "auto") == "supervisord":
-        names.append(spec["supervisord"])
-    asked = {"names": names, "file": os.path.expanduser(spec.get("file") or "")}
+    asked = {"names": _names(spec), "file": os.path.expanduser(spec.get("file") or "")}
     outcome = as_owner([python, "-c", _ASK, json.dumps(asked)], spec["user"], timeout)
     try:
         answer: Dict[str, Any] = json.loads(outcome.out)
@@ -105,6 +105,11 @@ def lacking(spec: Mapping[str, Any], timeout: float) -> List[str]:
     if "error" in answer:
         raise BrokenEnvironmentError("%s: %s" % (spec["venv"], answer["error"]))
     return [str(line) for line in answer["lacks"]]
+
+
+def _names(spec: Mapping[str, Any]) -> List[str]:
+    supervised = spec.get("supervisord") and manager_name(spec.get("manager") or "auto") == "supervisord"
+    return [*spec["names"], *([spec["supervisord"]] if supervised else [])]
 
 
 def install(spec: Mapping[str, Any], lacks: Sequence[str], timeout: float) -> None:
@@ -119,7 +124,16 @@ def install(spec: Mapping[str, Any], lacks: Sequence[str], timeout: float) -> No
         BrokenEnvironmentError: with pip's last words.
     """
     python = os.path.join(os.path.expanduser(spec["venv"]), "bin", "python")
-    words = [python, "-m", "pip", "install", "--quiet", "--no-input", *lacks]
+    wanted = list(lacks)
+    if not os.path.exists(python):
+        folder = os.path.dirname(os.path.dirname(python))
+        made = as_owner(["python3", "-m", "venv", folder], spec["user"], timeout)
+        if made.code != 0:
+            said = last_lines(made.err or made.out, 3)
+            raise BrokenEnvironmentError("python3 -m venv %s failed: %s" % (folder, said))
+        file = os.path.expanduser(spec.get("file") or "")
+        wanted = [*_names(spec), *(["-r", file] if file else [])]
+    words = [python, "-m", "pip", "install", "--quiet", "--no-input", *wanted]
     outcome = as_owner(words, spec["user"], timeout)
     if outcome.code != 0:
         raise BrokenEnvironmentError(

@@ -20,7 +20,7 @@ OPTIONS: Dict[str, Dict[str, Any]] = {
     "reach": {"type": "list", "elements": "dict", "default": []},
     "imports": {"type": "list", "elements": "str", "default": []},
     "venv": {"type": "path"},
-    "log_lines": {"type": "int", "default": 5},
+    "log_lines": {"type": "int", "default": 12},
     "timeout": {"type": "float", "default": 5.0},
 }
 

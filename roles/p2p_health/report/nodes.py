@@ -19,6 +19,7 @@ YOUNG_SECONDS = 60.0
 MIN_INODES = 1000
 # How etcd's log says that a member and its peers do not belong together.
 _OTHER_CLUSTER = "cluster id mismatch"
+_MANAGERS = re.compile(r"^(?:Start|Stopp)(?:ing|ed) |^\S+\.service: ")
 _NO_MODULE = re.compile(r"(?:ModuleNotFoundError|ImportError): .*?(?:No module named )?'?([\w.]+)'?\s*$")
 
 
@@ -146,11 +147,11 @@ def _not_running(seen: Observation, unit: Unit | None, host: Host, fleet: Fleet)
         return
     if unit is None:
         return
-    log = f"; last line: {unit.log[-1]}" if unit.log else ""
+    log = _last_line(unit)
     journal = _look(seen, host, fleet.service)
     young = unit.age is not None and unit.age < SETTLED_SECONDS
     if unit.sub == "auto-restart" or (unit.restarts >= LOOPING_RESTARTS and (unit.age is None or young)):
-        code = f", exit status {unit.exit_status}" if unit.exit_status is not None else ""
+        code = f", exit status {unit.exit_status}" if unit.exit_status else ""
         yield Finding("crash_looping", f"restarted {unit.restarts} times{code}{log}", journal)
     elif unit.active == "activating":
         yield Finding("starting", f"its service is {_unit_words(unit)}", None)
@@ -222,9 +223,10 @@ def _store(seen: Observation, host: Host, fleet: Fleet) -> Iterator[Finding]:
         elif unit is not None and (unit.sub == "auto-restart" or unit.restarts >= LOOPING_RESTARTS):
             yield Finding("crash_looping", f"{fleet.etcd_service} restarted {unit.restarts} times", journal)
         elif unit is not None and unit.active not in ("active", "activating"):
-            log = f"; last line: {unit.log[-1]}" if unit.log else ""
             yield Finding(
-                "stopped", f"{fleet.etcd_service} is {_unit_words(unit)}{log}", _deploy(host, fleet)
+                "stopped",
+                f"{fleet.etcd_service} is {_unit_words(unit)}{_last_line(unit)}",
+                _deploy(host, fleet),
             )
         else:
             yield Finding("not_responding", f"its etcd member does not answer: {etcd.error}", journal)
@@ -269,6 +271,13 @@ def _missing_modules(seen: Observation, unit: Unit | None) -> list[str]:
             if found := _NO_MODULE.search(line):
                 names[found.group(1)] = None
     return list(names)
+
+
+def _last_line(unit: Unit) -> str:
+    """Return the program's own last line; what the service manager says of every restart explains nothing."""
+    own = [line for line in unit.log if not _MANAGERS.search(line)]
+    lines = own or unit.log
+    return f"; last line: {lines[-1]}" if lines else ""
 
 
 def _is_on(unit: Unit) -> bool:

@@ -245,3 +245,13 @@ def test_only_texts_of_the_service_are_mended_without_a_look_at_the_rest(
         {"part": part, "name": "x", "why": why, "restarts": restarts},
     ]
     assert settings_alone({"probe": {"drift": found}}, "p2p_orchestrator") is alone
+
+
+def test_a_node_whose_port_is_taken_is_refused_and_holds_nobody_back(healthy: Healthy) -> None:
+    others = {name: drifted(voter("a")) for name in ("vast-1", "vast-2", "vast-3")}
+    others["vast-1"]["probe"]["drift"].append(
+        {"part": "port", "name": "8770", "why": "port 8770 is taken by nginx", "restarts": []}
+    )
+    result = make({**healthy(), **others})
+    assert result["refused"] == {"vast-1": "port 8770 is taken by nginx"}
+    assert {*result["canary"], *result["others"]} == {"vast-2", "vast-3"}

@@ -40,19 +40,29 @@ FLEET = {"a": ORIGINAL, "b": BUNDLED, "c": runs(), "d": {"unreachable": True}}
 
 
 def test_a_fleet_of_one_program_is_not_mixed() -> None:
-    assert why_mixed({"b": BUNDLED, "c": runs()}, "bundled", cutover=False, limited=True) == ""
-    assert why_mixed({"a": ORIGINAL}, "checkout", cutover=False, limited=False) == ""
+    assert why_mixed({"b": BUNDLED, "c": runs()}, "bundled", voters=[], cutover=False, limited=True) == ""
+    assert why_mixed({"a": ORIGINAL}, "checkout", voters=[], cutover=False, limited=False) == ""
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_what_most_voters_run_is_the_fleets_program(limited: bool) -> None:
+    fleet = {**FLEET, "e": BUNDLED}
+    assert why_mixed(fleet, "bundled", voters=["b", "c", "e"], cutover=False, limited=limited) == ""
+    assert why_mixed(fleet, "bundled", voters=["a", "b", "c"], cutover=False, limited=limited)
+    assert why_mixed(fleet, "bundled", voters=["a", "b"], cutover=False, limited=limited)
+    assert why_mixed(fleet, "checkout", voters=["b", "c", "e"], cutover=False, limited=limited)
 
 
 @pytest.mark.parametrize(
     ("source", "named", "other"), [("bundled", "a", "the original"), ("checkout", "b", "the bundled")]
 )
 def test_the_other_program_is_refused_with_its_nodes(source: str, named: str, other: str) -> None:
-    why = why_mixed(FLEET, source, cutover=False, limited=False)
+    why = why_mixed(FLEET, source, voters=["a", "b", "c"], cutover=False, limited=False)
     assert why.startswith(f"{named} run {other} orchestrator")
     assert f"-e p2p_orchestrator_source={source} -e p2p_cutover=true" in why
 
 
 def test_a_cut_over_takes_the_whole_fleet() -> None:
-    assert why_mixed(FLEET, "bundled", cutover=True, limited=False) == ""
-    assert "without --limit" in why_mixed(FLEET, "bundled", cutover=True, limited=True)
+    voters = ["a", "b", "c"]
+    assert why_mixed(FLEET, "bundled", voters=voters, cutover=True, limited=False) == ""
+    assert "without --limit" in why_mixed(FLEET, "bundled", voters=voters, cutover=True, limited=True)

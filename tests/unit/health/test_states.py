@@ -46,6 +46,16 @@ LOST = status(NODE, leader_id=None, effective_leader_id=None, alive_peers=0, vot
 YOUNG = status(NODE, leader_id=None, effective_leader_id=None, uptime_seconds=4.0)
 NGINX = {"pid": 80, "name": "nginx", "cmdline": "nginx: master", "orchestrator": False}
 CRASHED = _services(active="activating", sub="auto-restart", restarts=14, exit_status=1, log=["Boom"])
+MANAGED = [
+    "--port: invalid int value: 'eighty'",
+    "p2p_orchestrator.service: Main process exited, code=exited, status=2/INVALIDARGUMENT",
+    "p2p_orchestrator.service: Failed with result 'exit-code'.",
+    "Stopped p2p_orchestrator.service - p2p orchestrator.",
+    "Starting p2p_orchestrator.service - p2p orchestrator...",
+]
+RESTARTED = _services(
+    active="activating", sub="start", restarts=14, exit_status=0, started_at=None, log=MANAGED
+)
 NO_PSUTIL = ["Traceback", "ModuleNotFoundError: No module named 'psutil'"]
 
 # State, what the node answers, and a part of its evidence and of its remedy.
@@ -95,6 +105,12 @@ CASES: dict[str, tuple[str, dict[str, Any], str, str | None]] = {
         "deploy.yml",
     ),
     "no manager, no process": ("stopped", down(NODE, services={}), "no orchestrator runs", "deploy.yml"),
+    "crash loop, in the moment of a start": (
+        "crash_looping",
+        down(NODE, services=RESTARTED),
+        "14 times; last line: --port: invalid int value: 'eighty'",
+        "journalctl",
+    ),
     "crash loop": ("crash_looping", down(NODE, services=CRASHED), "14 times, exit status 1", "journalctl"),
     "port taken": ("port_conflict", down(NODE, listener=NGINX), "nginx (pid 80)", "sudo kill 80"),
     "hangs": ("not_responding", probe(NODE, http=answering(None)), "refused", "journalctl"),
