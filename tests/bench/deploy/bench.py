@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,8 +53,8 @@ class Bench:
         self.inventory, self.folder = inventory, folder
         self.nodes = nodes(inventory)
         self.costs: dict[tuple[str, int], list[Cost]] = {}
-        # The fleet file that was deployed last.
-        self.latest = inventory
+        # The fleet file that was deployed last, and what pyinfra and the script wrote last.
+        self.latest, self.path = inventory, "/srv/ringrift-0"
         self._turn = 0
 
     def note(self, what: str, count: int, cost: Cost) -> None:
@@ -130,28 +130,28 @@ class Bench:
         self.play("", self.inventory, None, "deploy.yml", count=count)
         del self.costs["", count]
 
-    def nothing(self, few: Path, path: str) -> None:
+    def nothing(self, turn: int) -> None:
         """Take one round of what has nothing to do."""
-        count = len(self.nodes)
-        deploy = self.play
-        self.floor()
+        count, fleet = len(self.nodes), self.latest
+        few = copy(fleet, self.folder / f"few{turn}", first=FEW)
         one_task = str(Path(__file__).with_name("one_task.yml"))
         preview = ("--check", "--diff")
         vast = sum(node.name.startswith("vast-") for node in self.nodes)
-        deploy("a play of one task", self.inventory, 0, one_task, count=count)
-        deploy("nothing to do", self.inventory, 0, "deploy.yml", count=count)
-        deploy("nothing to do, `--check --diff`", self.inventory, 0, "deploy.yml", *preview, count=count)
-        words = ("deploy.yml", "--limit", "vast")
-        deploy("nothing to do, `--limit vast`", self.inventory, 0, *words, count=vast)
-        deploy("a play of one task", few, 0, one_task, count=FEW)
-        deploy("nothing to do", few, 0, "deploy.yml", count=FEW)
+        self.floor()
+        self.play("a play of one task", fleet, 0, one_task, count=count)
+        self.play("nothing to do", fleet, 0, "deploy.yml", count=count)
+        self.play("nothing to do, `--check --diff`", fleet, 0, "deploy.yml", *preview, count=count)
+        self.play("nothing to do, `--limit vast`", fleet, 0, "deploy.yml", "--limit", "vast", count=vast)
+        self.play("a play of one task", few, 0, one_task, count=FEW)
+        self.play("nothing to do", few, 0, "deploy.yml", count=FEW)
         known_hosts = self.inventory.parent / "known_hosts"
-        words_of_pyinfra = rivals.pyinfra(self.nodes, known_hosts, path, self.folder)
-        self.rival("pyinfra, nothing to do", words_of_pyinfra, path)
+        words = rivals.pyinfra(self.nodes, known_hosts, self.path, self.folder)
+        self.rival("pyinfra, nothing to do", words, self.path)
 
     def one_line(self, turn: int) -> None:
         """Change a line of node.conf on all nodes, by every way."""
         count, path = len(self.nodes), f"/srv/ringrift-{turn}"
+        self.path = path
         changed = self.latest = copy(self.inventory, self.folder / f"changed{turn}", ringrift_path=path)
         what = "one line of `node.conf` changed"
         self.play(f"{what}, `--check --diff`", changed, count, "deploy.yml", "--check", "--diff", count=count)
@@ -223,17 +223,33 @@ class Bench:
         return "\n".join(["| goal | figure | limit | |", "|---|---|---|---|", *(one.line() for one in goals)])
 
 
-def _measure(bench: Bench, few: Path, options: argparse.Namespace) -> None:
+def _measure(bench: Bench, options: argparse.Namespace) -> None:
+    """Take every way once, then again as long as the time suffices for another round and the release."""
     began = time.monotonic()
-    bench.first()
-    path = "/srv/ringrift-0"
+    limit: float = 60 * options.minutes
+
+    def timed(part: Callable[[], None]) -> float:
+        start = time.monotonic()
+        part()
+        return time.monotonic() - start
+
+    def fits(seconds: float) -> bool:
+        return time.monotonic() - began + seconds < limit
+
+    building = timed(bench.first)
     known_hosts = bench.inventory.parent / "known_hosts"
     # The rivals' service has to be there before they have nothing to do.
-    run(rivals.pyinfra(bench.nodes, known_hosts, path, bench.folder), bench.folder, {})
-    for _ in range(options.rounds):
-        bench.nothing(few, path)
-    for turn in range(options.changes):
-        bench.one_line(turn + 1)
+    run(rivals.pyinfra(bench.nodes, known_hosts, bench.path, bench.folder), bench.folder, {})
+    idle = timed(lambda: bench.nothing(1))
+    change = timed(lambda: bench.one_line(1))
+    # A release is built on every node, as the first one was, and restarts what a changed line restarts.
+    release = 0.0 if options.no_release else building / 2 + change
+    for turn in range(2, options.rounds + 1):
+        if fits(idle + release):
+            bench.nothing(turn)
+    for turn in range(2, options.changes + 1):
+        if fits(change + release):
+            bench.one_line(turn)
     if not options.no_release:
         bench.release()
     print(f"measured in {time.monotonic() - began:.0f} s", file=sys.stderr)
@@ -245,8 +261,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("inventory", type=Path)
-    parser.add_argument("--rounds", type=int, default=3, help="of what has nothing to do (3)")
-    parser.add_argument("--changes", type=int, default=2, help="rounds of one changed line (2)")
+    parser.add_argument("--rounds", type=int, default=3, help="at most, of what has nothing to do (3)")
+    parser.add_argument("--changes", type=int, default=2, help="at most, of one changed line (2)")
+    parser.add_argument(
+        "--minutes", type=float, default=11, help="what has been measured is not repeated beyond (11)"
+    )
     parser.add_argument("--no-release", action="store_true", help="leave the new release out")
     options = parser.parse_args(arguments)
     if not rivals.PYINFRA.exists():
@@ -254,16 +273,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Below /tmp, since paths of sockets are short: 104 bytes is the limit of the oldest system.
     with tempfile.TemporaryDirectory(prefix="p2pb", dir="/tmp") as name:
         bench = Bench(options.inventory.resolve(), Path(name))
-        few = copy(bench.inventory, Path(name) / "few", first=FEW)
+        failed = ""
         try:
-            _measure(bench, few, options)
+            _measure(bench, options)
         except FailedError as error:
-            print(error, file=sys.stderr)
-            return 1
+            failed = str(error)
         finally:
             rivals.remove(bench.nodes)
     print(f"{len(bench.nodes)} nodes, {os.cpu_count()} cores; medians, each from no open connection\n")
-    print(bench.table(), bench.goals(), sep="\n\n")
+    print(bench.table())
+    if failed:
+        print(failed, file=sys.stderr)
+        return 1
+    print("", bench.goals(), sep="\n")
     return 0
 
 

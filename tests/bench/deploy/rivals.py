@@ -84,6 +84,8 @@ def pyinfra(nodes: Sequence[Node], known_hosts: Path, ringrift_path: str, folder
                 "ssh_key": node.key,
                 "ssh_known_hosts_file": str(known_hosts),
                 "ssh_strict_host_key_checking": "yes",
+                # Its own 15 s are short for 32 logins at a time on a machine with other work.
+                "ssh_paramiko_connect_kwargs": {"banner_timeout": 60, "auth_timeout": 60},
                 "p2p_bench": {
                     "service": SERVICE,
                     "directories": [CONFIG, f"{CONFIG}/tls"],
