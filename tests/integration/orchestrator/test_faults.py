@@ -143,12 +143,12 @@ def etcdctl(cluster: Cluster, name: str, *words: str) -> str:
 
 def bring_etcd_leader_to(cluster: Cluster, name: str) -> None:
     """Make the member on host `name` etcd's leader."""
-    leader = wait("etcd has a leader", cluster.etcd_leader, 20)
+    leader = wait("etcd has a leader", cluster.etcd_leader, 60)
     if leader != name:
         listing = etcdctl(cluster, leader, "member", "list")
         identity = next(line.split(",")[0] for line in listing.splitlines() if f" {name}," in line)
         etcdctl(cluster, leader, "move-leader", identity)
-    wait("etcd's leader moved", lambda: cluster.etcd_leader() == name, 10)
+    wait("etcd's leader moved", lambda: cluster.etcd_leader() == name, 60)
 
 
 def test_the_leader_is_killed(cluster: Cluster, record: Record) -> None:
@@ -165,8 +165,8 @@ def test_the_leader_is_stopped_in_order(cluster: Cluster, record: Record) -> Non
     code, seconds = cluster.agents[leader].terminate()
     led, knew = next_leader(cluster, begin, leader)
     assert code == 0
-    assert seconds < 2.0
-    assert led < 5.0
+    assert seconds < 10.0
+    assert led < 10.0, "nobody waits for the lease, which is 12 s"
     record("leader's process: SIGTERM", next_leader=led, all_know=knew, exited=seconds)
 
 
