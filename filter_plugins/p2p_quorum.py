@@ -10,6 +10,8 @@ from typing import Any, TypedDict
 # Raft entries that a member may be behind the furthest one and still count as caught up: about what
 # a busy cluster writes in the second between two questions.
 MAX_LAG = 1000
+SILENT = "its etcd member does not answer"
+STORE = "etcd members"
 
 
 class Quorum(TypedDict):
@@ -135,7 +137,7 @@ def gate(
         still a majority without it.
     """
     verdicts = [
-        _spare(store_quorum(answers), stopping, "etcd members", accept_outage=accept_outage)
+        _spare(store_quorum(answers), stopping, STORE, accept_outage=accept_outage)
         if service == etcd_service
         else _spare(orchestrator_quorum(answers), stopping, "orchestrators", accept_outage=accept_outage)
         for service in services
@@ -149,6 +151,16 @@ def gate(
 
 def _spare(quorum: Quorum, stopping: str, what: str, *, accept_outage: bool) -> Verdict:
     counting, members = len(quorum["counting"]), len(quorum["members"])
+    # Members know no leader without a majority: where some do, those that are silent hold it up with them.
+    if what == STORE and quorum["down"].get(stopping) == SILENT and 0 < counting < quorum["quorum"]:
+        if accept_outage:
+            return Verdict(allowed=True, reason=f"{stopping} stops, as p2p_accept_outage allows")
+        return Verdict(
+            allowed=False,
+            reason=f"{counting} of {members} {what} answer and still know a leader, which takes"
+            f" {quorum['quorum']}: {stopping} may be one of them although it is silent; see on the voters"
+            " why etcd does not answer, and run again (-e p2p_accept_outage=true stops it nevertheless)",
+        )
     if stopping not in quorum["counting"]:
         return Verdict(
             allowed=True, reason=f"{stopping} does not count among the {what}: stopping it is free"
@@ -200,7 +212,7 @@ def _has_leader(answer: Mapping[str, Any]) -> bool:
 
 def _why_not_counting(answer: Mapping[str, Any] | None, furthest: int) -> str | None:
     if answer is None:
-        return "its etcd member does not answer"
+        return SILENT
     if answer.get("learner"):
         return "its etcd member is a learner"
     if not _has_leader(answer):

@@ -87,6 +87,16 @@ def test_a_voter_that_does_not_count_may_always_be_mended(healthy: Healthy) -> N
     assert stop(answers, "b")["allowed"]
 
 
+def test_a_silent_member_that_the_others_must_be_counting_on_is_not_stopped(healthy: Healthy) -> None:
+    silent = {name: voter(name, member_id=None) for name in "cde"}
+    verdict = stop({**healthy(), **silent}, "c")
+    assert not verdict["allowed"]
+    assert "2 of 5 etcd members answer and still know a leader, which takes 3" in verdict["reason"]
+    assert stop({**healthy(), **silent}, "c", accept=True)["allowed"]
+    lost = {name: voter(name, leader=None) for name in "ab"}
+    assert stop({**lost, **silent}, "c")["allowed"], "nobody knows a leader: nothing is left to be lost"
+
+
 def test_a_refusal_gives_figures_the_reason_and_the_remedy(healthy: Healthy) -> None:
     reason = stop({**healthy(), "b": dead(), "c": dead()}, "e")["reason"]
     assert "3 of 5 etcd members count, a quorum is 3: stopping e would lose it" in reason
