@@ -71,7 +71,7 @@ class Process:
             self.process.wait()
             self.killed.append(now())
 
-    def terminate(self, seconds: float = 10.0) -> tuple[int, float]:
+    def terminate(self, seconds: float = 60.0) -> tuple[int, float]:
         """Stop it in order; return the exit code and the seconds that it took."""
         assert self.process is not None
         begin = now()

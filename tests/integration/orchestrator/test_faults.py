@@ -71,7 +71,7 @@ def disks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disks]:
 def running(disks: Disks) -> Iterator[Cluster]:
     with Cluster(disks.paths[0].parent, 5, 5, network=True) as cluster:
         begin = now()
-        wait("a leader known to all", cluster.agreed, 40)
+        wait("a leader known to all", cluster.agreed, 120)
         print(f"first leader known to all after {now() - begin:.1f} s")
         yield cluster
 
@@ -79,7 +79,7 @@ def running(disks: Disks) -> Iterator[Cluster]:
 @pytest.fixture
 def cluster(running: Cluster) -> Iterator[Cluster]:
     """Give the cluster as it should be, and check afterwards that nobody led while another did."""
-    wait("a leader known to all", running.agreed, 40)
+    wait("a leader known to all", running.agreed, 120)
     yield running
     for name in running.names:
         running.heal(name)
@@ -179,7 +179,7 @@ def test_the_leader_is_frozen(cluster: Cluster, record: Record) -> None:
     finally:
         cluster.agents[leader].signal(signal.SIGCONT)
     woke = now()
-    wait("the old leader follows", lambda: cluster.agreed() not in (None, leader), 10)
+    wait("the old leader follows", lambda: cluster.agreed() not in (None, leader), 60)
     last = [span for span in cluster.agents[leader].led() if span[0] < begin][-1]
     assert last[1] <= begin + 10.0
     record(
@@ -193,7 +193,7 @@ def test_etcds_leader_is_killed(cluster: Cluster, record: Record) -> None:
     bring_etcd_leader_to(cluster, other)
     begin = now()
     cluster.members[other].kill()
-    wait("etcd has another leader", cluster.etcd_leader, 15)
+    wait("etcd has another leader", cluster.etcd_leader, 60)
     etcd = now() - begin
     names = [name for name in cluster.names if name != other]
     wait("a leader known to the others", lambda: cluster.agreed(names), NEXT_LEADER)
@@ -227,12 +227,12 @@ def test_three_of_five_members_go_and_come_back(cluster: Cluster, record: Record
     null = now() - begin
     assert all(agent.get("/health")[0] == 503 for agent in cluster.agents.values())
     code, seconds = cluster.agents[cluster.voters[4]].terminate()
-    assert (code, seconds < 2.0) == (0, True), "without an engine it ends in time too"
+    assert (code, seconds < 10.0) == (0, True), "without an engine it ends in time too"
     cluster.agents[cluster.voters[4]].start()
     time.sleep(5)
     for name in cluster.voters[:3]:
         cluster.members[name].start()
-    wait("etcd has a leader", cluster.etcd_leader, 30)
+    wait("etcd has a leader", cluster.etcd_leader, 60)
     back = now()
 
     def led() -> float:
@@ -313,16 +313,16 @@ def test_members_come_and_go(cluster: Cluster, record: Record) -> None:
     voter, name = cluster.voters[0], "vast-1"
     begin = now()
     cluster.agents[name].kill()
-    wait("dead", lambda: peer(cluster, voter, name).get("state") == "dead", 17)
+    wait("dead", lambda: peer(cluster, voter, name).get("state") == "dead", 28)
     dead = now() - begin
     assert dead > 9.0
     cluster.agents[voter].kill()
     cluster.agents[voter].start()
     wait("unknown at a restarted voter", lambda: peer(cluster, voter, name).get("state") == "unknown", 8)
-    wait("dead after one window", lambda: peer(cluster, voter, name).get("state") == "dead", 17)
+    wait("dead after one window", lambda: peer(cluster, voter, name).get("state") == "dead", 28)
     begin = now()
     cluster.agents[name].start()
-    wait("alive", lambda: peer(cluster, voter, name).get("state") == "alive", 6)
+    wait("alive", lambda: peer(cluster, voter, name).get("state") == "alive", 60)
     record("a node: kill -9, later started", dead_after=dead, alive_after=now() - begin)
 
 
@@ -342,7 +342,7 @@ def test_a_node_that_reaches_one_voter_is_alive_and_a_clone_is_told(cluster: Clu
         told = now() - begin
         assert alive
         assert cluster.agents[both].status()["alive_peers"] == count
-        wait("it knows itself", lambda: "event=name_conflict" in clone.log.read_text(), 12)
+        wait("it knows itself", lambda: "event=name_conflict" in clone.log.read_text(), 60)
         time.sleep(max(0.0, begin + 20 - now()))
         assert peer(cluster, both, name)["is_alive"]
     finally:

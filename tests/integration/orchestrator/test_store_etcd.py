@@ -42,7 +42,7 @@ def etcdctl(*words: str) -> str:
 
 def start(process: Process) -> None:
     process.start()
-    wait("etcd answers", lambda: etcdctl("get", "x", "--write-out=json"), 15)
+    wait("etcd answers", lambda: etcdctl("get", "x", "--write-out=json"), 60)
 
 
 @pytest_asyncio.fixture
