@@ -8,6 +8,12 @@ from typing import Any
 NAMES_SHOWN = 12
 
 
+def _touched(plan: Mapping[str, Any]) -> list[str]:
+    """Return all nodes that a run changes; only a change of the voters has `joiners` and `leavers`."""
+    stages = ("canary", "joiners", "leavers", "voters_at_once", "voters_one_by_one", "others")
+    return [name for stage in stages for name in plan.get(stage, [])]
+
+
 def plan_text(plan: Mapping[str, Any], check: bool = False) -> list[str]:
     """Return a plan in lines for people.
 
@@ -16,7 +22,7 @@ def plan_text(plan: Mapping[str, Any], check: bool = False) -> list[str]:
         check: Whether the run only previews.
     """
     quorum, verb = plan["quorum"], "would change" if check else "will change"
-    touched = [*plan["canary"], *plan["voters_at_once"], *plan["voters_one_by_one"], *plan["others"]]
+    touched = _touched(plan)
     still = len(plan["unchanged"])
     lines = [f"{len(touched)} of {len(touched) + still} nodes {verb}, {still} are as they should be"]
     if quorum["members"]:
@@ -79,24 +85,19 @@ def brake(
 ) -> str:
     """Return why a run stops before a stage, or nothing.
 
-    A failed canary stops everything, a voter that did not come back all that comes after it, and too many
-    failures of nodes that do not vote the rest of these. Nodes that cannot be reached are no failures.
+    A failed canary or a voter that did not join stops everything, a voter that did not come back all that
+    comes after it, and too many failures of nodes that do not vote the rest of these. Nodes that cannot be
+    reached are no failures.
 
     Args:
         hostvars: Ansible's, with `p2p_outcome` on the nodes that were tried.
         plan: As `p2p_plan` gives it.
-        stage: `voters_at_once`, `voters_one_by_one` or `others`.
+        stage: `joiners`, `leavers`, `voters_at_once`, `voters_one_by_one` or `others`.
         max_fail_percentage: How many percent of the nodes tried so far may have failed before `others` stop.
     """
     tried = {name: outcome for name in plan["canary"] if (outcome := _outcome(hostvars, name))}
-    for name, outcome in tried.items():
-        if outcome["state"] == "failed":
-            return f"the canary {name} failed"
-    if stage == "voters_at_once":
-        return ""
-    for name in plan["voters_one_by_one"]:
-        if (_outcome(hostvars, name) or {}).get("stopped"):
-            return f"the voter {name} did not come back"
+    if why := _voters_brake(hostvars, plan, tried, stage):
+        return why
     if stage != "others":
         return ""
     tried |= {name: outcome for name in plan["others"] if (outcome := _outcome(hostvars, name))}
@@ -106,6 +107,21 @@ def brake(
             f"{len(failed)} of {len(tried)} nodes failed so far, more than"
             f" p2p_max_fail_percentage={float(max_fail_percentage):g} allows"
         )
+    return ""
+
+
+def _voters_brake(
+    hostvars: Mapping[str, Any], plan: Mapping[str, Any], canary: Mapping[str, dict[str, Any]], stage: str
+) -> str:
+    for name, outcome in canary.items():
+        if outcome["state"] == "failed":
+            return f"the canary {name} failed"
+    for name in plan.get("joiners", []):
+        if (_outcome(hostvars, name) or {"state": "changed"})["state"] != "changed":
+            return f"the voter {name} did not join"
+    for name in [*plan.get("leavers", []), *plan["voters_one_by_one"]] if stage != "voters_at_once" else []:
+        if (_outcome(hostvars, name) or {}).get("stopped"):
+            return f"the voter {name} did not come back"
     return ""
 
 
@@ -158,12 +174,10 @@ def outcomes(hostvars: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, 
         "refused": dict(plan["refused"]),
         "unreachable": dict(plan["unreachable"]),
     }
-    touched = [*plan["canary"], *plan["voters_at_once"], *plan["voters_one_by_one"], *plan["others"]]
     cared = [name for name in plan.get("store_care", []) if name in result["unchanged"]]
     for name in cared:
         del result["unchanged"][name]
-    touched += cared
-    for name in touched:
+    for name in [*_touched(plan), *cared]:
         outcome = _outcome(hostvars, name) or {"state": "failed", "why": "the run ended before it was done"}
         result[outcome["state"]][name] = outcome.get("why", "")
     return result

@@ -232,6 +232,7 @@ class FilterModule:
         return {
             "p2p_by_node": by_node,
             "p2p_gate": gate,
+            "p2p_orchestrator_quorum": orchestrator_quorum,
             "p2p_store_quorum": store_quorum,
             "p2p_takes_part": takes_part,
         }

@@ -1,0 +1,264 @@
+"""How the live voters become the file's, from what the nodes say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from filter_plugins.p2p_outcome import brake, outcomes
+from filter_plugins.p2p_plan import plan
+from filter_plugins.p2p_quorum import orchestrator_quorum, store_quorum
+from filter_plugins.p2p_voters import Change, change, change_text, may_leave, voter_plan
+from tests.unit.deploy.conftest import Playbook, blank, dead, voter
+
+Answers = dict[str, dict[str, Any]]
+URLS = {name: f"https://{name}:2380" for name in "abcdef"}
+IDS = {name: str(number) for number, name in enumerate("abcdef", start=1)}
+
+
+def listed(voting: str, learners: str = "", unstarted: str = "") -> list[dict[str, Any]]:
+    """Return etcd's member list, one letter a member; those that never started have no name there."""
+    return [
+        {
+            "id": IDS[name],
+            "name": "" if name in unstarted else name,
+            "learner": name in learners or name in unstarted,
+            "peer_urls": [URLS[name]],
+            "client_urls": [] if name in unstarted else ["https://127.0.0.1:2379"],
+        }
+        for name in voting + learners + unstarted
+    ]
+
+
+def live(voting: str, learners: str = "", unstarted: str = "", **etcd: Any) -> Answers:
+    """Return the answers of a living cluster in which all members work."""
+    members = listed(voting, learners, unstarted)
+    said: Answers = {}
+    for name in voting + learners:
+        more: dict[str, Any] = {"member_id": IDS[name], "learner": name in learners, "version": "3.4.23"}
+        said[name] = voter(name, members=members, **more, **etcd)
+        said[name]["probe"]["services"]["p2p-etcd"]["load"] = "loaded"
+    return said
+
+
+def find(answers: Answers, voters: Sequence[str], *, accept_outage: bool = False) -> Change:
+    """Return the change to these voters."""
+    urls = {name: URLS[name] for name in voters}
+    quorum = store_quorum(answers)
+    return change(answers, voters, quorum, urls, etcd_service="p2p-etcd", accept_outage=accept_outage)
+
+
+def test_nothing_is_to_be_done_where_the_files_voters_vote() -> None:
+    found = find({**live("abc"), "d": blank()}, "abc")
+    assert (found["drop"], found["joiners"], found["leavers"], found["idle"]) == ([], [], [], [])
+    assert found["refused"] == ""
+    assert change_text(found) == ["the live voters are the file's"]
+
+
+def test_a_voter_is_replaced_the_new_one_first() -> None:
+    found = find({**live("abc"), "d": blank()}, "bcd")
+    assert (found["joiners"], found["fresh"], found["leavers"], found["drop"]) == (["d"], ["d"], ["a"], [])
+    # Neither is told through a member that goes.
+    assert (found["join_via"], found["leave_via"]) == ("b", "b")
+    assert found["refused"] == ""
+
+
+def test_the_leader_leaves_last() -> None:
+    found = find({**live("abcde")}, "cde")
+    assert found["leavers"] == ["b", "a"]
+
+
+def test_all_voters_can_be_replaced_at_once() -> None:
+    found = find({**live("abc"), "d": blank(), "e": blank(), "f": blank()}, "def")
+    assert found["refused"] == ""
+    assert (found["join_via"], found["leave_via"]) == ("b", "d")
+
+
+def test_a_dead_voter_is_removed_before_another_joins() -> None:
+    answers = {**live("abc"), "c": dead(), "d": blank()}
+    found = find(answers, "abd")
+    assert [(item["name"], item["id"]) for item in found["drop"]] == [("c", "3")]
+    assert (found["joiners"], found["leavers"], found["refused"]) == (["d"], [], "")
+
+
+def test_a_dead_voter_that_the_file_keeps_stays_a_member() -> None:
+    found = find({**live("abc"), "c": dead()}, "abc")
+    assert (found["drop"], found["joiners"]) == ([], [])
+
+
+def test_a_voter_whose_data_is_gone_is_replaced_by_itself() -> None:
+    answers = live("abc")
+    answers["c"] = blank()
+    found = find(answers, "abc")
+    assert [item["name"] for item in found["drop"]] == ["c"]
+    assert (found["joiners"], found["fresh"]) == (["c"], ["c"])
+
+
+@pytest.mark.parametrize(
+    ("answers", "fresh"),
+    [
+        ({**live("abc", unstarted="d"), "d": blank()}, ["d"]),  # added, and killed before its first start
+        (live("abc", learners="d"), []),  # killed before it was promoted
+    ],
+    ids=["unstarted", "learner"],
+)
+def test_a_change_killed_while_a_member_joined_goes_on(answers: Answers, fresh: list[str]) -> None:
+    found = find(answers, "bcd")
+    assert (found["drop"], found["joiners"], found["fresh"]) == ([], ["d"], fresh)
+    assert found["leavers"] == ["a"]
+    assert found["refused"] == ""
+
+
+def test_a_change_killed_after_the_promotion_goes_on() -> None:
+    found = find(live("abcd"), "bcd")
+    assert (found["drop"], found["joiners"], found["leavers"]) == ([], [], ["a"])
+
+
+@pytest.mark.parametrize("left", [{"learners": "d"}, {"unstarted": "d"}])
+def test_what_another_change_left_over_is_removed(left: Mapping[str, str]) -> None:
+    found = find({**live("abc", **left), "d": blank(), "e": blank()}, "bce")
+    assert [item["id"] for item in found["drop"]] == [IDS["d"]]
+    assert found["joiners"] == ["e"]
+
+
+def test_a_removed_member_that_runs_on_is_cleaned_up() -> None:
+    answers = {**live("abc"), "d": voter("d", error="connection refused", member_id=None)}
+    answers["d"]["probe"]["services"]["p2p-etcd"]["load"] = "loaded"
+    found = find(answers, "abc")
+    assert (found["idle"], found["leavers"]) == (["d"], [])
+
+
+@pytest.mark.parametrize(
+    ("answers", "voters", "why"),
+    [
+        ({name: blank() for name in "abc"}, "abc", "deploy.yml forms the store of a new cluster"),
+        ({**live("abc"), "b": dead(), "c": dead()}, "abc", "without one no member can be changed"),
+        (live("abcd"), "abcd", "4 voters tolerate no more failures than 3"),
+        ({**live("abc"), "d": dead()}, "abd", "d is to vote and cannot be asked: timed out"),
+        (live("abc"), "abd", "d is to vote and cannot be asked: it is not among the nodes"),
+        ({**live("abcde"), "a": dead(), "b": dead()}, "abc", "without d 2 of 4 members would count"),
+    ],
+    ids=["new", "lost", "even", "unreachable", "elsewhere", "quorum"],
+)
+def test_what_is_refused(answers: Answers, voters: str, why: str) -> None:
+    assert why in find(answers, voters)["refused"]
+
+
+@pytest.mark.parametrize(
+    ("versions", "why"),
+    [(("3.4.23", "3.4.23", "3.5.1"), "different versions of etcd"), (("3.4.9",) * 3, "older than 3.4.23")],
+)
+def test_members_of_unfit_versions_are_not_changed(versions: Sequence[str], why: str) -> None:
+    answers = {**live("abc"), "d": blank()}
+    for name, version in zip("abc", versions, strict=True):
+        answers[name]["probe"]["etcd"]["version"] = version
+    assert why in find(answers, "bcd")["refused"]
+    assert find(answers, "abc")["refused"] == ""
+
+
+def test_an_outage_can_be_accepted_but_not_a_lost_quorum() -> None:
+    lost = {**live("abc"), "b": dead(), "c": dead()}
+    assert find(lost, "abc", accept_outage=True)["refused"]
+    thin = {**live("abcde"), "a": dead(), "b": dead()}
+    assert find(thin, "abc", accept_outage=True)["refused"] == ""
+
+
+@pytest.mark.parametrize(
+    ("down", "orchestrators_down", "allowed"),
+    [("", "", True), ("b", "", True), ("bc", "", False), ("", "bc", False), ("", "b", True)],
+)
+def test_a_voter_leaves_only_while_the_others_hold_the_quorum(
+    down: str, orchestrators_down: str, allowed: bool
+) -> None:
+    answers = live("abcd") | {name: dead() for name in down}
+    for name in orchestrators_down:
+        answers[name]["probe"]["http"]["status"] = {"status": None, "body": None}
+    stay = orchestrator_quorum({name: answers[name] for name in "bcd"})
+    verdict = may_leave(store_quorum(answers), "a", stay)
+    assert verdict["allowed"] is allowed
+    assert allowed or "mend first: b (" in verdict["reason"]
+    assert may_leave(store_quorum(answers), "a", stay, accept_outage=True)["allowed"]
+
+
+def made(answers: Answers, voters: str) -> dict[str, Any]:
+    """Return the run's plan."""
+    quorum = store_quorum(answers)
+    found = find(answers, voters)
+    asked = {name: answers[name] for name in voters if name in answers and name not in found["joiners"]}
+    return voter_plan(plan(answers, voters, quorum, voter_answers=asked, now=1.0), found, voters)
+
+
+def test_nobody_is_planned_twice() -> None:
+    answers = {**live("abc"), "d": blank(), "e": blank(), "f": dead()}
+    answers["b"]["probe"]["drift"] = [
+        {"part": "file", "name": "/x", "why": "differs", "restarts": ["p2p_orchestrator"]}
+    ]
+    result = made(answers, "bcd")
+    assert (result["joiners"], result["leavers"], result["joining"]) == (["d"], ["a"], ["d"])
+    assert (result["voters_one_by_one"], result["unchanged"], result["others"]) == (["b"], ["c"], ["e"])
+    assert (result["canary"], result["bootstrap"], result["split"]) == ([], [], "")
+    assert result["record_holders"] == list("bcd")
+    # The record is taken through a member that stays.
+    assert result["quorum"]["counting"][-1] == "a"
+
+
+@pytest.mark.parametrize(("name", "does"), [("d", "is to vote"), ("a", "is to leave")])
+def test_a_node_that_cannot_be_worked_on_is_not_changed_by_halves(name: str, does: str) -> None:
+    answers = {**live("abc"), "d": blank()}
+    answers[name]["probe"] |= {"drift": [], "manager": "systemd"}
+    found, quorum = find(answers, "bcd"), store_quorum(answers)
+    # It told of its member, and then nothing more.
+    worked = plan(answers | {name: dead()}, "bcd", quorum, voter_answers={}, now=1.0)
+    result = voter_plan(worked, found, "bcd")
+    assert result["change"]["refused"] == f"{name} {does} and cannot be worked on: timed out"
+
+
+def test_a_second_run_plans_nothing() -> None:
+    result = made(live("bcd"), "bcd")
+    assert sorted(result["unchanged"]) == list("bcd")
+    assert result["record_holders"] == []
+
+
+def test_nobody_leaves_after_a_voter_that_did_not_join() -> None:
+    result = made({**live("abc"), "d": blank()}, "bcd")
+    failed: Answers = {name: {} for name in "abcd"} | {
+        "d": {"p2p_outcome": {"state": "failed", "why": "full"}}
+    }
+    assert brake(failed, result, "leavers") == "the voter d did not join"
+    assert outcomes(failed, result)["failed"]["d"] == "full"
+    assert brake({name: {} for name in "abcd"}, result, "leavers") == ""
+
+
+def test_voters_restart_only_after_one_that_left_came_back() -> None:
+    result = made({**live("abc"), "d": blank()}, "bcd")
+    stopped: Answers = {name: {} for name in "abcd"}
+    stopped["a"] = {"p2p_outcome": {"state": "failed", "why": "no", "stopped": True}}
+    assert brake(stopped, result, "voters_one_by_one") == "the voter a did not come back"
+
+
+FLEET = """\
+hosts:
+  hetzner-1: &host {ssh_host: 127.0.0.2, ssh_user: root, role: cpu, status: ready, p2p_enabled: true}
+  hetzner-2: {<<: *host, ssh_host: 127.0.0.3}
+  hetzner-3: {<<: *host, ssh_host: 127.0.0.4}
+p2p_voters: [hetzner-1, hetzner-2, hetzner-3]
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--limit", "hetzner-1"), "run voters.yml without --limit"),
+        (("-e", "p2p_orchestrator_source=checkout"), "A checkout's program elects without one"),
+        ((), "no member of a living store answered"),
+    ],
+)
+def test_a_refused_run_says_why(playbook: Playbook, fleet_file: Path, words: Sequence[str], why: str) -> None:
+    fleet_file.write_text(FLEET)
+    code, output = playbook("voters.yml", fleet_file, *words)
+    assert code != 0
+    assert why in output, output
+    assert "Nothing was changed" in output
