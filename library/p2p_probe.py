@@ -133,7 +133,8 @@ probe:
     python: {description: The C(path) and C(version) of the interpreter that ran the probe., type: dict,
       returned: always}
     pythons:
-      description: The interpreters found, the newest first, each with C(path), C(version) and C(venv).
+      description: The interpreters found, the newest first. Each has C(path), C(version), and C(venv) and
+        C(ensurepip), whether it has these modules.
       type: list
       elements: dict
       returned: always

@@ -51,6 +51,10 @@ options:
     description: Interpreter to make the environment with; the newest of 3.10 and later that can make one by
       default.
     type: path
+  pip:
+    description: Wheel of pip for an interpreter that brings none, in the form of O(wheel), as
+      P(p2p_pip#lookup) gives it.
+    type: dict
   wheelhouse:
     description: Folder of wheels on the node to install from, without an index.
     type: path
@@ -140,6 +144,7 @@ def main() -> None:
             "wheel": {"type": "dict"},
             "files": {"type": "list", "elements": "dict", "default": []},
             "python": {"type": "path"},
+            "pip": {"type": "dict"},
             "wheelhouse": {"type": "path"},
             "keep": {"type": "int", "default": 3},
             "min_free_mb": {"type": "int", "default": 300},

@@ -72,21 +72,27 @@ def describe_user() -> Dict[str, Any]:
     return {"name": name, "uid": uid, "home": home, "root": uid == 0, "sudo": sudo}
 
 
-def _has_venv(real: str) -> bool:
+def _has(real: str, module: str) -> bool:
     match = re.search(r"python3\.(\d+)$", real)
     if not match:
         return False
     lib = os.path.join(os.path.dirname(os.path.dirname(real)), "lib", "python3." + match.group(1))
-    return os.path.isfile(os.path.join(lib, "ensurepip", "__init__.py"))
+    return os.path.isfile(os.path.join(lib, module, "__init__.py"))
 
 
 def describe_pythons() -> List[Dict[str, Any]]:
-    """Return the interpreters found, the newest first: `path`, `version` (`3.11`), `venv` (bool)."""
+    """Return the interpreters found, the newest first.
+
+    Returns:
+        Each with `path`, `version` (`3.11`, None if its name does not tell), `venv` and `ensurepip` (whether
+        it has these modules).
+    """
     found = []
     for path in candidates():
         real = os.path.realpath(path)
         match = re.search(r"python(3\.\d+)$", real)
-        found.append({"path": path, "version": match.group(1) if match else None, "venv": _has_venv(real)})
+        modules = {name: _has(real, name) for name in ("venv", "ensurepip")}
+        found.append({"path": path, "version": match.group(1) if match else None, **modules})
     return found
 
 

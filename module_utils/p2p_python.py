@@ -33,7 +33,7 @@ info = sys.implementation.version
 print(json.dumps({
     "executable": sys.executable,
     "in_venv": sys.prefix != sys.base_prefix,
-    "venv": venv is not None and bundled is not None,
+    "venv": venv is not None,
     "pip_wheel": wheels[0] if wheels else None,
     "markers": {
         "implementation_name": sys.implementation.name,
@@ -118,9 +118,9 @@ def _dotted(version: Tuple[int, ...]) -> str:
     return ".".join(str(part) for part in version)
 
 
-def _refusal(interpreter: Interpreter) -> Optional[str]:
+def _refusal(interpreter: Interpreter, spare_pip: bool) -> Optional[str]:
     """Say why an interpreter cannot make environments, with the package that mends it; None if it can."""
-    if interpreter.can_venv and interpreter.pip_wheel:
+    if interpreter.can_venv and (interpreter.pip_wheel or spare_pip):
         return None
     package = "python%s-venv" % _dotted(interpreter.version[:2])
     if interpreter.path in ("/usr/bin/python3", "/bin/python3"):
@@ -137,12 +137,13 @@ def _refusal(interpreter: Interpreter) -> Optional[str]:
     )
 
 
-def choose(wish: Optional[str] = None, timeout: float = 20) -> Interpreter:
+def choose(wish: Optional[str] = None, timeout: float = 20, spare_pip: bool = False) -> Interpreter:
     """Return the interpreter to make environments with.
 
     Args:
         wish: a path to take instead of the newest one found.
         timeout: seconds for each interpreter to answer.
+        spare_pip: whether the caller has a wheel of pip for an interpreter that brings none.
 
     Raises:
         VenvMissingError: if those that are new enough cannot make environments; it names the package.
@@ -156,7 +157,7 @@ def choose(wish: Optional[str] = None, timeout: float = 20) -> Interpreter:
         except PythonError as error:
             seen.append(str(error))
             continue
-        refusal = _refusal(interpreter)
+        refusal = _refusal(interpreter, spare_pip)
         if interpreter.version < OLDEST:
             seen.append("%s is %s" % (path, _dotted(interpreter.version)))
         elif interpreter.in_venv and not wish:

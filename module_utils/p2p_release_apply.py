@@ -80,8 +80,9 @@ def refuse(request: Request, plan: Plan) -> None:
     """
     if plan.build:
         check_space(request.root, int(request.params["min_free_mb"]))
-        if request.params.get("wheel"):
-            wheel_bytes(request.params["wheel"])
+        for name in ("wheel", "pip"):
+            if request.params.get(name):
+                wheel_bytes(request.params[name])
         house = request.params.get("wheelhouse")
         if house and not request.check_mode and not os.path.isdir(house):
             raise ReleaseError(
@@ -140,6 +141,10 @@ def _build_venv(request: Request, target: str) -> Dict[str, Any]:
         write_file(path, wheel_bytes(wheel), _PLAIN)
         lines += "\n%s --hash=sha256:%s\n" % (path, wheel["sha256"])
     write_file(requirements, lines.encode("utf-8"), _PLAIN)
+    if not interpreter.pip_wheel:
+        path = os.path.join(scratch, params["pip"]["filename"])
+        write_file(path, wheel_bytes(params["pip"]), _PLAIN)
+        interpreter = interpreter._replace(pip_wheel=path)
     venv = os.path.join(target, "venv")
     Builder(interpreter, venv, float(params["timeout"])).build(requirements, params.get("wheelhouse"))
     shutil.rmtree(scratch)

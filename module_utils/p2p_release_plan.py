@@ -110,7 +110,7 @@ class Request:
         """
         if self._interpreter is None:
             try:
-                self._interpreter = choose(self.params.get("python"))
+                self._interpreter = choose(self.params.get("python"), spare_pip=bool(self.params.get("pip")))
             except VenvMissingError as error:
                 if not self.check_mode:
                     raise

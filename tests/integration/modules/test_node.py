@@ -147,8 +147,9 @@ def test_a_full_disk_is_refused(node: Node) -> None:
         node.sh("umount /opt/tiny; rmdir /opt/tiny")
 
 
-def test_a_python_without_venv_names_the_package(node: Node, other_root: str) -> None:
-    node.sh("mv /usr/lib/python3.11/ensurepip /usr/lib/python3.11/ensurepip.away")
+def test_a_python_without_ensurepip_names_the_package_or_is_given_pip(node: Node, other_root: str) -> None:
+    parts = ("/usr/lib/python3.11/ensurepip", "/usr/share/python-wheels")
+    node.sh("; ".join(f"mv {part} {part}.away" for part in parts))
     try:
         assert "install the package python3-venv (or python3.11-venv)" in release(node, other_root)["msg"]
         given: dict[str, Any] = {
@@ -161,9 +162,16 @@ def test_a_python_without_venv_names_the_package(node: Node, other_root: str) ->
         assert answer["changed"]
         assert "unless it is installed before" in answer["said"]
         pythons = node.module("p2p_probe")["probe"]["pythons"]
-        assert [item["venv"] for item in pythons] == [False]
+        assert [(item["venv"], item["ensurepip"]) for item in pythons] == [(True, False)]
+        assert release(node, other_root, pip="{{ lookup('p2p_pip') }}")["packages"] == {
+            "idna": answer["packages"]["idna"]
+        }
+        assert (
+            node.sh(f"ls {other_root}/current/venv/lib/python3.11/site-packages | grep -c pip", check=False)
+            == "0"
+        )
     finally:
-        node.sh("mv /usr/lib/python3.11/ensurepip.away /usr/lib/python3.11/ensurepip")
+        node.sh("; ".join(f"mv {part}.away {part}" for part in parts))
 
 
 def test_a_service_that_does_not_come_up_says_why(node: Node) -> None:

@@ -1,0 +1,105 @@
+"""Whether a node's machine can hold what a deploy would put there: disk, Python, rights, clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Answer = Mapping[str, Any]
+OLDEST = (3, 10)
+FEWEST_INODES = 5000
+# What of a node's drift is mended by a release that is built.
+_BUILT = ("release", "package", "venv")
+
+
+def fitness(
+    answers: Mapping[str, Answer],
+    voters: Sequence[str],
+    *,
+    asked: float,
+    answered: float,
+    min_free_mb: int,
+    max_clock_skew: float,
+    python: str = "",
+) -> dict[str, Any]:
+    """Weigh the machines of a run, for bundled releases.
+
+    Args:
+        answers: The registered result of `p2p_probe` for each node of the run, by name.
+        voters: All voters of the fleet file.
+        asked: When the first node was asked, in seconds since the epoch.
+        answered: When the last one had answered.
+        min_free_mb: Megabytes that a release needs.
+        max_clock_skew: Seconds that a node's clock may be wrong without a word.
+        python: The interpreter that the user named, if any.
+
+    Returns:
+        In the form of `p2p_preflight`: `refused`, by node why nothing is written there, and `warnings`.
+    """
+    refused: dict[str, str] = {}
+    warnings: list[str] = []
+    for name, answer in answers.items():
+        probe = answer.get("probe")
+        if not probe:
+            continue
+        drift = probe.get("drift") or []
+        builds = any(item["part"] in _BUILT for item in drift)
+        why = _disk(probe, min_free_mb) or _python(probe, python) if builds else ""
+        if not why and drift and name in voters and not (probe.get("user") or {}).get("root", True):
+            why = (
+                "it votes, and etcd needs root: let its ssh_user be root or use sudo without a password, or"
+                " take it out of p2p_voters"
+            )
+        if why:
+            refused[name] = f"{why}. Nothing was written"
+        skew = _skew(probe, asked, answered)
+        if abs(skew) > max_clock_skew:
+            warnings.append(
+                f"the clock of {name} is {abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}: certificates"
+                " may not be valid there yet, or no longer; `timedatectl set-ntp true` on it"
+            )
+    return {"refused": refused, "warnings": warnings}
+
+
+def _disk(probe: Mapping[str, Any], needed: int) -> str:
+    disk = probe.get("disk") or {}
+    free, inodes = disk.get("free_mb"), disk.get("inodes_free")
+    if free is not None and free < needed:
+        return (
+            f"only {free} MB are free below {disk['path']} and a release needs {needed}: free space there, or"
+            " lower p2p_orchestrator_min_free_mb"
+        )
+    if inodes is not None and inodes < FEWEST_INODES:
+        return f"only {inodes} inodes are free below {disk['path']}, {FEWEST_INODES} are needed: remove files"
+    return ""
+
+
+def _python(probe: Mapping[str, Any], named: str) -> str:
+    pythons = probe.get("pythons")
+    if named or pythons is None:
+        return ""
+    versions = [item["version"] for item in pythons]
+    # One whose name does not tell its version may do: the release's own look at it decides.
+    if any(version is None or tuple(map(int, version.split("."))) >= OLDEST for version in versions):
+        return ""
+    found = f"its newest Python is {versions[0]}" if versions else "it has no python3 in the usual places"
+    return (
+        f"{found}, and the orchestrator needs 3.10 or newer: install one beside it, or name one with"
+        " p2p_venv_python"
+    )
+
+
+def _skew(probe: Mapping[str, Any], asked: float, answered: float) -> float:
+    """Return by how many seconds a clock is ahead, less than 0 if it is behind; it was read in between."""
+    told = (probe.get("clock") or {}).get("unix")
+    if told is None:
+        return 0.0
+    return max(0.0, float(told) - answered) or min(0.0, float(told) - asked)
+
+
+class FilterModule:
+    """The filter."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return the filter by name."""
+        return {"p2p_fitness": fitness}
