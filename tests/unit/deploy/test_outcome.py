@@ -104,6 +104,11 @@ def test_too_many_failures_stop_the_next_batch() -> None:
     assert brake(hosts(canary_1="changed", o1="unreachable"), PLAN, "others", 0) == ""
 
 
+def test_a_run_that_is_held_back_stays_so() -> None:
+    later = hosts(canary_1="changed", o1="failed", o2="held", o3="held", o4="held")
+    assert "1 of 2 nodes failed so far" in brake(later, PLAN, "others", 20)
+
+
 def test_the_gates_refusal_is_no_failure() -> None:
     verdict = {"allowed": False, "reason": "2 of 3 count"}
     assert failure({"msg": "Assertion failed"}, [], verdict) == {
