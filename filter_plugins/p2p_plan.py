@@ -50,7 +50,7 @@ def plan(
     *,
     voter_answers: Mapping[str, Answer],
     now: float,
-    batches: Sequence[str | int] = ("100%",),
+    batches: Sequence[str | int] | str | int = ("100%",),
     accept_outage: bool = False,
     going_over: Sequence[str] = (),
     preflight: Mapping[str, Any] | None = None,
@@ -122,7 +122,8 @@ def plan(
     result["split"] = why_split(voters, quorum, answers, voter_answers, accept_outage=accept_outage)
     if any(leading) and not going_over and quorum["tolerates"] >= 0:
         _choose_canary(result)
-    _batch(result, batches)
+    # `-e p2p_batches=10%` gives one word, no list of them.
+    _batch(result, [batches] if isinstance(batches, (str, int)) else batches)
     return result
 
 

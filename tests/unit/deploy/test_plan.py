@@ -154,6 +154,9 @@ def test_without_a_quorum_there_is_no_canary() -> None:
 @pytest.mark.parametrize(
     ("running", "fresh", "batches", "sizes"),
     [
+        (20, 0, "25", [20]),
+        (20, 0, "50%", [10, 10]),
+        (5, 0, 3, [3, 2]),
         (20, 0, ["10%", "30%", "100%"], [2, 6, 12]),
         (20, 5, ["10%", "30%", "100%"], [2, 6, 17]),
         (0, 5, ["10%", "100%"], [5]),
@@ -163,7 +166,7 @@ def test_without_a_quorum_there_is_no_canary() -> None:
     ],
 )
 def test_batches_grow_and_new_nodes_come_all_at_once(
-    running: int, fresh: int, batches: list[str | int], sizes: list[int]
+    running: int, fresh: int, batches: list[str | int] | str | int, sizes: list[int]
 ) -> None:
     answers = {f"r{number}": other("p2p_orchestrator") for number in range(running)}
     answers |= {f"f{number}": other() for number in range(fresh)}
