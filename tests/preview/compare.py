@@ -110,8 +110,7 @@ def drifts(events: Iterable[Event]) -> dict[str, list[Any]]:
     """Return how each node differs from what it is meant to be, as the first probe of a run told."""
     found: dict[str, list[Any]] = {}
     for event in events:
-        if event["drift"] is not None:
-            found.setdefault(event["node"], event["drift"])
+        found = event["drift"] | found
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,16 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible ships no ty
             "changed": bool(told.get("changed")),
             "actions": [phrase for item in items for phrase in item.get("actions") or []],
             "diff": [item["diff"] for item in items if item.get("diff")],
-            "drift": (told.get("probe") or {}).get("drift"),
+            "drift": _drift(result.host.get_name(), told),
             "message": told.get("msg"),
         }
         with self._file.open("a") as stream:
             stream.write(json.dumps(event, default=str) + "\n")
+
+
+def _drift(host: str, told: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return what a probe found: of the node that it ran on, or of all that one task asked."""
+    asked = told.get("nodes")
+    answers = asked if isinstance(asked, Mapping) else {host: told}
+    probes = {node: answer["probe"] for node, answer in answers.items() if answer.get("probe")}
+    return {node: probe["drift"] for node, probe in probes.items() if probe.get("drift") is not None}

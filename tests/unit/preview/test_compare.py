@@ -19,7 +19,7 @@ def event(node: str = "a", task: str = "T", **told: Any) -> dict[str, Any]:
         "changed": True,
         "actions": ["restart x"],
         "diff": [],
-        "drift": None,
+        "drift": {},
         "message": None,
         **told,
     }
@@ -84,7 +84,10 @@ DRIFT = [{"part": "file", "name": "/etc/x", "why": "content", "restarts": []}]
 
 
 def test_the_first_probe_of_a_run_tells_the_drift() -> None:
-    assert drifts([event(drift=None), event(drift=DRIFT), event(drift=[])]) == {"a": DRIFT}
+    assert drifts([event(), event(drift={"a": DRIFT, "b": []}), event(drift={"a": []})]) == {
+        "a": DRIFT,
+        "b": [],
+    }
 
 
 @pytest.mark.parametrize(
@@ -104,6 +107,6 @@ def test_health_and_preview_have_to_agree(
     state: str, health: list[Any], preview: list[Any], changed: bool, disagreements: int
 ) -> None:
     report = {"nodes": [{"node_id": "a", "state": state}]}
-    previewed = [event(changed=False, drift=preview), event(changed=changed)]
-    found = drift_disagreements(report, [event(changed=False, drift=health)], previewed)
+    previewed = [event(changed=False, drift={"a": preview}), event(changed=changed)]
+    found = drift_disagreements(report, [event(changed=False, drift={"a": health})], previewed)
     assert len(found) == disagreements, found
