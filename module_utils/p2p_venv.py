@@ -221,7 +221,7 @@ class Builder:
     def __init__(self, interpreter: Interpreter, venv: str, timeout: float) -> None:
         self.interpreter, self.venv, self.timeout = interpreter, venv, timeout
 
-    def _pip(self, words: List[str], timeout: Optional[float] = None) -> Outcome:
+    def _pip(self, words: List[str]) -> Outcome:
         python = os.path.join(self.venv, "bin", "python")
         env = {
             "PYTHONPATH": self.interpreter.pip_wheel or "",
@@ -232,7 +232,7 @@ class Builder:
             "PIP_USER": "0",
             "PYTHONDONTWRITEBYTECODE": "",
         }
-        return run([python, "-m", "pip", *words], timeout or self.timeout, env)
+        return run([python, "-m", "pip", *words], self.timeout, env)
 
     def build(self, requirements: str, wheelhouse: Optional[str]) -> None:
         """Make the environment and install into it.
@@ -258,7 +258,9 @@ class Builder:
         outcome = self._pip(words)
         if outcome.code != 0:
             raise VenvError(pip_failure(outcome, wheelhouse))
-        checked = self._pip(["check"], 60)
+        checked = self._pip(["check"])
+        if checked.code is None:
+            raise VenvError("%s\nRemedy: the node is very busy: run again when it is not." % checked.err)
         if checked.code != 0:
             raise VenvError(
                 "the lock does not satisfy what it installs: %s\nRemedy: renew the lock."
