@@ -143,6 +143,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
         try:
             done = self._low_level_execute_command(command(interpreters), in_data=payload(params))
         except AnsibleConnectionFailure as error:
+            if isinstance(error.__cause__, BrokenPipeError):
+                # ssh closed its input while Ansible still wrote, so its reason was lost: it is told again.
+                self._low_level_execute_command("exit 0")
+                return None
             # Which of two messages it is depends on whether ssh ended before it was given the program.
             said = _UNSENT.sub("Failed to connect to the host via ssh: ", error.message)
             raise AnsibleConnectionFailure(said) from None

@@ -212,7 +212,7 @@ def test_a_release_that_does_not_start_stops_at_the_canary(play: Play) -> None:
     with watched("a release that does not start, then mended"):
         code, output = play(*STORE, *bad)
         assert code != 0
-        assert f"failed: {OTHERS[0]}: " in output
+        assert f"failed: {OTHERS[0]}: " in output, output[-6000:]
         for name in NODES[:3] + NODES[4:]:
             assert f"held back: {name}: the canary {OTHERS[0]} failed" in output
             assert processes(name) == before[name]

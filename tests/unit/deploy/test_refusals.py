@@ -122,3 +122,36 @@ def test_unreachable_nodes_are_listed_though_a_local_node_comes_first(fleet: Pat
     assert "not reached: nebius-1, vast-1 no way to this host" in output
     assert "Of 2 nodes 2 are unreachable." in output
     assert "mac-studio: " not in output
+
+
+def test_the_reason_of_an_ssh_that_reads_nothing_is_told(fleet: Path, deploy: Deploy, tmp_path: Path) -> None:
+    script = "#!/bin/sh\nexec <&-\nsleep 0.5\necho 'no way to this host' >&2\nexit 255\n"
+    (tmp_path / "ssh").write_text(script)
+    output = " ".join(deploy(fleet).stdout.split())
+    assert "not reached: nebius-1, vast-1 no way to this host" in output
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("p2p_cutovr=true", "-e p2p_cutovr: there is no such setting, perhaps p2p_cutover is meant"),
+        ("etcd_x=1", "-e etcd_x: there is no such setting"),
+        ("etcd_client_port=many", "settings of the role etcd: argument 'etcd_client_port'"),
+        ("etcd_data_dir=/srv/etcd", "etcd_data_dir is /srv/etcd: it has to be"),
+    ],
+)
+def test_a_setting_that_cannot_be_meant_is_refused(
+    fleet: Path, setting: str, told: str, deploy: Deploy
+) -> None:
+    assert told in refusal(deploy(fleet, "-e", setting))
+
+
+def test_all_that_is_wrong_is_told_at_once(fleet: Path, deploy: Deploy) -> None:
+    message = refusal(deploy(fleet, "-e", "p2p_voter_policy=x", "-e", "p2p_batches=y", "-e", "p2p_prot=1"))
+    assert "p2p_voter_policy is enforce or warn, not x" in message
+    assert "p2p_batches is a list of numbers and percentages, not y" in message
+    assert "perhaps p2p_port is meant" in message
+
+
+def test_variables_of_the_user_and_of_the_fleet_file_are_let_through(fleet: Path, deploy: Deploy) -> None:
+    assert "no such setting" not in deploy(fleet, "-e", "mine=1", "-e", "p2p_port=8771").stdout
