@@ -26,6 +26,11 @@ def fleet_file() -> Path:
     return Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"], "distributed_hosts.yaml")
 
 
+def environment() -> dict[str, str]:
+    """Return the environment of a run: the scenario's, where a preview may foretell changes."""
+    return {name: value for name, value in os.environ.items() if name != "ANSIBLE_CALLBACKS_ENABLED"} | PLAIN
+
+
 class Run:
     """One run of a program of Ansible on the scenario's nodes, begun at once.
 
@@ -42,7 +47,7 @@ class Run:
             self._process = subprocess.Popen(
                 [*words, *inventories],
                 cwd=ROOT,
-                env=os.environ | PLAIN,
+                env=environment(),
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -87,7 +92,7 @@ def module(node: str, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]
     """Return what one of the project's modules answers when it runs on a node."""
     inventory = os.environ["MOLECULE_INVENTORY_FILE"]
     words = ["ansible", node, "-m", name, "-a", json.dumps(arguments), "-i", inventory]
-    env = os.environ | PLAIN
+    env = environment()
     run = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=600)
     assert run.returncode == 0, run.stdout + run.stderr
     answer: dict[str, Any] = json.loads(run.stdout[run.stdout.index("{") :])

@@ -1,0 +1,187 @@
+"""A store whose version goes up, is lost and rebuilt, while a client asks every voter who leads.
+
+The tests build on each other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.integration.deploy import live
+from tests.integration.deploy.live import SERVICES, Run, leader, wait_for
+from tests.integration.identity.watch import Watch
+
+VOTERS = ("hetzner-cpu71", "hetzner-cpu72", "vultr-a100-71")
+NODES = (*VOTERS, "lambda-gh200-71")
+ARCHIVES = live.ROOT / ".cache/etcd"
+DATA = "/var/lib/p2p-etcd"
+# Terms of one recovery epoch.
+SPAN = 1_000_000
+LONG_S = 120
+
+Play = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(scope="module")
+def newer() -> tuple[str, ...]:
+    """Return the words that make a run deploy a newer etcd from an archive of this machine."""
+    packed = subprocess.run(
+        [live.ROOT / "scripts/etcd-archive", ARCHIVES, "trixie"], capture_output=True, text=True, check=False
+    )
+    assert packed.returncode == 0, packed.stderr
+    pinned = yaml.safe_load((ARCHIVES / "checksums.yml").read_text())["etcd_archive_checksums"]
+    (version,) = next(iter(pinned.values()))
+    words = {
+        "etcd_install_method": "archive",
+        "etcd_version": version,
+        "etcd_checksums_file": str(ARCHIVES / "checksums.yml"),
+        "etcd_archive_file": f"{ARCHIVES}/etcd-v{{version}}-linux-{{arch}}.tar.gz",
+    }
+    return ("-e", json.dumps(words))
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Iterator[Play]:
+    """Return a function that runs a playbook to its end and returns exit code and output."""
+    runs: list[Run] = []
+
+    def play(playbook: str, *words: str) -> tuple[int, str]:
+        runs.append(Run(["ansible-playbook", "-v", playbook, *words], tmp_path / f"{len(runs)}.log"))
+        return runs[-1].wait()
+
+    yield play
+    for run in runs:
+        run.kill()
+
+
+@contextmanager
+def watched(what: str) -> Iterator[Watch]:
+    """Ask all voters meanwhile; fail if two led at once or in one term."""
+    with Watch({name: live.address(name) for name in VOTERS}) as watch:
+        yield watch
+    print(f"{what}: {len(watch.spans())} terms, longest gap without a leader {watch.gap():.1f} s")
+    assert watch.two_leaders() == []
+
+
+def settled() -> str:
+    """Wait until all nodes name the same leader; return it."""
+    wait_for(lambda: leader(NODES) in VOTERS, LONG_S, lambda: str({n: live.status(n) for n in NODES}))
+    return str(live.status(VOTERS[0])["leader_id"])
+
+
+def term() -> int:
+    return int(live.status(VOTERS[0])["term"])
+
+
+def destroy(*names: str) -> None:
+    """Lose the store's data of these voters."""
+    for name in names:
+        live.on(name, "systemctl", "stop", *SERVICES)
+        live.on(name, "sh", "-c", f"rm -rf {DATA}/*")
+
+
+def snapshots() -> list[Path]:
+    return sorted(Path(os.environ["P2P_STATE_DIR"], "snapshots/p2p").rglob("*.db"))
+
+
+def test_etcd_goes_up_one_member_at_a_time_behind_a_snapshot(play: Play, newer: tuple[str, ...]) -> None:
+    settled()
+    assert snapshots() == []
+    with watched("etcd to a newer version"):
+        code, output = play("deploy.yml", *newer)
+    assert code == 0, output[-4000:]
+    version = json.loads(newer[1])["etcd_version"]
+    for name in VOTERS:
+        assert live.on(name, "sh", "-c", "ps -eo args | grep '[/]etcd$'") == f"/opt/p2p-etcd/{version}/etcd"
+    (kept,) = snapshots()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    settled()
+
+
+def test_a_downgrade_is_refused_before_anything_stops(play: Play, newer: tuple[str, ...]) -> None:
+    before = {name: live.processes(name) for name in VOTERS}
+    code, output = play("deploy.yml", *newer, "-e", "etcd_version=3.4.23")
+    assert code != 0
+    assert "to 3.4.23 is a downgrade" in output
+    assert {name: live.processes(name) for name in VOTERS} == before
+
+
+def test_a_living_quorum_is_not_rebuilt(play: Play, newer: tuple[str, ...]) -> None:
+    before = {name: live.processes(name) for name in VOTERS}
+    code, output = play("recover.yml", *newer, "-e", "p2p_recover_confirm=p2p")
+    assert code != 0
+    assert "3 of 3 members answer and agree, a quorum is 2: nothing is lost" in output
+    assert {name: live.processes(name) for name in VOTERS} == before
+
+
+def test_two_of_three_destroyed_and_a_stale_leader_comes_back(play: Play, newer: tuple[str, ...]) -> None:
+    gone = settled()
+    other, survivor = (name for name in VOTERS if name != gone)
+    before = term()
+    with watched("rebuilt from the survivor"):
+        live.on(gone, "systemctl", "stop", *SERVICES)
+        live.on(gone, "cp", "-a", DATA, "/root/stale")
+        destroy(gone, other)
+        code, output = play("recover.yml", *newer)
+        assert code != 0
+        assert "-e p2p_recover_confirm=p2p" in output
+        code, output = play("recover.yml", *newer, "--check")
+        assert code == 0, output[-4000:]
+        assert f"a new store would be made from the most advanced data of {survivor}" in output
+        assert f"{gone}: holds no data" in output
+
+        code, output = play("recover.yml", *newer, "-e", "p2p_recover_confirm=p2p")
+        assert code == 0, output[-4000:]
+        settled()
+    # No term, and so no token, of the lost store can come again.
+    assert term() > before + SPAN
+    assert f"{survivor}.found.db" in {path.name for path in snapshots()}
+    assert live.on(survivor, "sh", "-c", f"ls -d {DATA}.before-*/member")
+
+    stale = gone
+    with watched("the stale leader comes back"):
+        # The two that have the new data keep the quorum, with or without it as leader.
+        live.on(stale, "systemctl", "stop", *SERVICES)
+        wait_for(lambda: leader((other, survivor)) in (other, survivor), LONG_S, lambda: "nobody leads")
+        leads = leader((other, survivor))
+        live.on(stale, "mv", DATA, "/root/fresh")
+        live.on(stale, "mv", "/root/stale", DATA)
+        live.on(stale, "systemctl", "start", "--no-block", *SERVICES)
+        log = ("journalctl", "-u", "p2p-etcd", "--since", "-20s", "--no-pager")
+        wait_for(lambda: "cluster ID mismatch" in live.on(stale, *log), LONG_S, lambda: live.on(stale, *log))
+        reports = ARCHIVES.parent / "recover-health"
+        play("health.yml", *newer, "-e", f"p2p_health_report_dir={reports}")
+    report: dict[str, Any] = json.loads((reports / "health.json").read_text())
+    assert report["cluster"]["leader_id"] == leads
+    row = next(node for node in report["nodes"] if node["node_id"] == stale)
+    assert row["state"] == "isolated"
+    assert "holds the data of another cluster" in row["evidence"]
+    assert f"mv {DATA} {DATA}.stale" in row["remedy"]
+    assert "voters.yml" in row["remedy"]
+
+
+def test_all_data_destroyed_and_rebuilt_from_a_snapshot(play: Play, newer: tuple[str, ...]) -> None:
+    before = max(live.status(name).get("term") or 0 for name in VOTERS)
+    snapshot = next(path for path in snapshots() if path.name.endswith(".found.db"))
+    destroy(*VOTERS)
+    code, output = play("recover.yml", *newer, "-e", "p2p_recover_confirm=p2p")
+    assert code != 0
+    assert "name a snapshot with -e p2p_recover_snapshot=<file>" in output
+    with watched("rebuilt from a snapshot"):
+        words = ("-e", "p2p_recover_confirm=p2p", "-e", f"p2p_recover_snapshot={snapshot}")
+        code, output = play("recover.yml", *newer, *words)
+        assert code == 0, output[-4000:]
+        settled()
+    assert term() > before + SPAN
+    code, output = play("deploy.yml", *newer, "--check")
+    assert code == 0, output[-4000:]
+    assert "0 of 4 nodes would change" in output
