@@ -259,7 +259,7 @@ def voter_plan(plan: Mapping[str, Any], found: Change, voters: Sequence[str]) ->
         voters: The file's.
 
     Returns:
-        The plan, with `joiners`, `leavers` (with the idle ones), `record_holders` and `change`.
+        The plan, with `joiners`, `leavers` (with the idle ones), `told`, `record_holders` and `change`.
     """
     moved = {*found["joiners"], *found["leavers"], *found["idle"]}
     lists = ("unchanged", "voters_at_once", "voters_one_by_one", "others")
@@ -281,6 +281,8 @@ def voter_plan(plan: Mapping[str, Any], found: Change, voters: Sequence[str]) ->
         "leavers": [*idle, *found["leavers"]],
         "quorum": quorum,
         "quorum_expected": True,
+        # Who is told, when all is over, which certificates of earlier voters are denied.
+        "told": [name for name in voters if name not in aside],
         # Who gives the maintenance record back in the end: all that vote then, if one was needed.
         "record_holders": list(voters) if [*result["voters_one_by_one"], *moved, *found["drop"]] else [],
         "change": found,

@@ -48,6 +48,12 @@ options:
     type: list
     elements: str
     default: []
+  voters:
+    description: All nodes that vote. Unexpired certificates that any other node got as a voter are revoked.
+      Left empty while others still vote; none is revoked for it then.
+    type: list
+    elements: str
+    default: []
   seen:
     description: For each node that already has a CA bundle, the SHA-256 of that file. A bundle that never
       came from O(state_dir) is refused.
@@ -162,6 +168,7 @@ def arguments() -> dict[str, Any]:
         "passphrase": {"type": "str", "default": "", "no_log": True},
         "nodes": {"type": "list", "elements": "dict", "default": [], "options": node},
         "removed": {"type": "list", "elements": "str", "default": []},
+        "voters": {"type": "list", "elements": "str", "default": []},
         "seen": {"type": "dict", "default": {}},
         "adopt": {"type": "str", "default": ""},
         "ca_days": {"type": "int", "default": 3650},

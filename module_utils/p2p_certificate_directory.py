@@ -334,13 +334,15 @@ class Directory:
             )
 
     def _plan_revocation(self) -> list[Issued]:
-        """Plan to deny every unexpired certificate of the removed nodes, renewed ones included."""
+        """Plan to deny every unexpired certificate of the removed nodes, and those of nodes that voted."""
         denied = {d.serial for d in self.state.denied}
-        removed = set(self.settings.removed)
+        removed, voters = set(self.settings.removed), self.settings.voters
         found = [
             e
             for e in self.state.log
-            if e.node_id in removed and e.serial not in denied and e.not_after > self.now
+            if (e.node_id in removed or (voters and e.voter and e.node_id not in voters))
+            and e.serial not in denied
+            and e.not_after > self.now
         ]
         for entry in found:
             self._note(f"denied {entry.serial}", None, f"a certificate of {entry.node_id}")
@@ -398,17 +400,17 @@ class Directory:
             else w
             for w in wanted
         ]
-        new = [(w.node.node_id, w.leaf) for w in made if w.reason and w.leaf]
+        new = [(w.node, w.leaf) for w in made if w.reason and w.leaf]
         if new:
             # The log first: no certificate may be out there that a removal could not name.
             self.state.log = [e for e in self.state.log if e.not_after > self.now]
-            for node_id, leaf in new:
+            for node, leaf in new:
                 until = leaf.certificate.not_valid_after_utc
-                self.state.log.append(Issued(serial_text(leaf.certificate), node_id, until))
+                self.state.log.append(Issued(serial_text(leaf.certificate), node.node_id, until, node.server))
             self.store.write(self._path("issued"), "".join(e.line() for e in self.state.log).encode())
-        for node_id, leaf in new:
+        for node, leaf in new:
             data = certificate_pem(leaf.certificate) + key_pem(leaf.key)
-            self.store.write(self._leaf_path(node_id), data, durable=False)
+            self.store.write(self._leaf_path(node.node_id), data, durable=False)
         return made
 
     def _write_crl(self, ca: x509.Certificate, ca_key: ec.EllipticCurvePrivateKey) -> None:
@@ -482,6 +484,7 @@ def settings_of(params: dict[str, Any]) -> Settings:
         nodes=nodes,
         passphrase=params["passphrase"] or "",
         removed=list(params["removed"]),
+        voters=list(params["voters"]),
         seen={str(k): str(v) for k, v in params["seen"].items() if v},
         adopt=params["adopt"] or "",
         ca_days=params["ca_days"],

@@ -11,15 +11,17 @@ from .p2p_certificate_names import CertificateError
 
 @dataclass(frozen=True)
 class Issued:
-    """A line of the log of certificates: what may still be out there."""
+    """A line of the log of certificates: what may still be out there, and whether it names a voter."""
 
     serial: str
     node_id: str
     not_after: dt.datetime
+    voter: bool = False
 
     def line(self) -> str:
         """Return the line as written."""
-        return f"{self.serial} {self.node_id} {self.not_after:%Y-%m-%dT%H:%M:%SZ}\n"
+        end = " voter" if self.voter else ""
+        return f"{self.serial} {self.node_id} {self.not_after:%Y-%m-%dT%H:%M:%SZ}{end}\n"
 
 
 def parse_log(text: str, path: Path) -> list[Issued]:
@@ -31,12 +33,14 @@ def parse_log(text: str, path: Path) -> list[Issued]:
     entries = []
     for number, line in enumerate(text.splitlines(), 1):
         try:
-            serial, node_id, until = line.split()
+            rest, mark, _ = f"{line}\n".partition(" voter\n")
+            serial, node_id, until = rest.split()
             int(serial, 16)
             not_after = dt.datetime.strptime(until, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=dt.timezone.utc)
         except ValueError as error:
             raise CertificateError(
-                f"{path}:{number}: expected 'serial node date', found {line!r}. Restore it from the backup."
+                f"{path}:{number}: expected 'serial node date', or that and 'voter', found {line!r}. "
+                "Restore it from the backup."
             ) from error
-        entries.append(Issued(serial, node_id, not_after))
+        entries.append(Issued(serial, node_id, not_after, bool(mark)))
     return entries

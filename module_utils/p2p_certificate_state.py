@@ -51,6 +51,7 @@ class Settings:
     nodes: list[Node]
     passphrase: str = ""
     removed: list[str] = field(default_factory=list)
+    voters: list[str] = field(default_factory=list)
     seen: dict[str, str] = field(default_factory=dict)
     adopt: str = ""
     ca_days: int = 3650

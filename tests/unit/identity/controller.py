@@ -47,6 +47,7 @@ class Controller:
             "passphrase": "",
             "nodes": list(self.nodes),
             "removed": [],
+            "voters": [],
             "seen": {},
             "adopt": "",
             "ca_days": 3650,

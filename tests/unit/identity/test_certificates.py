@@ -246,5 +246,5 @@ def test_broken_log_is_refused_with_its_line(line: str) -> None:
 
 
 def test_log_survives_a_round_trip() -> None:
-    entry = Issued("1f", "vast-1", NOW)
-    assert parse_log(entry.line(), Path("issued")) == [entry]
+    entries = [Issued("1f", "vast-1", NOW), Issued("2f", "hetzner-1", NOW, voter=True)]
+    assert parse_log("".join(entry.line() for entry in entries), Path("issued")) == entries

@@ -360,6 +360,22 @@ def test_removed_node_can_come_back_with_a_new_certificate(controller: Controlle
     assert back["nodes"]["vast-28918742"]["serial"] not in back["denied"]
 
 
+def test_former_voter_is_denied_what_it_got_as_a_voter(controller: Controller) -> None:
+    voted = controller.run()["nodes"]["hetzner-cpu3"]["serial"]
+    nodes = [*fleet()[:2], {**fleet()[2], "server": False}, {**fleet()[3], "server": True}]
+    now = controller.run(nodes=nodes)
+    # It still votes until the change is over.
+    assert now["revoked"] == []
+    over: dict[str, Any] = {"nodes": [], "voters": [node["node_id"] for node in nodes if node["server"]]}
+    preview, real = controller.run(**over, check_mode=True), controller.run(**over)
+    assert preview["revoked"] == real["revoked"] == [voted]
+    assert preview["diff"] == real["diff"]
+    assert real["denied"] == f"{voted}  # hetzner-cpu3\n"
+    assert not controller.run(**over)["changed"]
+    again = controller.run()
+    assert again["nodes"]["hetzner-cpu3"]["serial"] not in again["denied"]
+
+
 def test_interrupted_removal_still_reaches_the_revocation_list(controller: Controller) -> None:
     controller.run()
     old_crl = (controller.root / "crl.pem").read_bytes()
