@@ -15,8 +15,10 @@ import pytest
 
 from filter_plugins.p2p_care import MB, store_care
 from module_utils.p2p_http import ask_etcd, connect, post
+from roles.p2p_health.report.build import report
 from tests.integration.conftest import free_ports
 from tests.integration.deploy.modules import call
+from tests.unit.health.fleet_of_five import VOTERS, answers, fleet, probe
 
 QUOTA = 4 * MB
 
@@ -65,10 +67,18 @@ def answer(endpoint: str) -> dict[str, Any]:
     return {"a": {"probe": {"etcd": ask_etcd({"endpoint": endpoint}, "", 5)}}}
 
 
+def alarms(endpoint: str) -> list[tuple[str, str | None]]:
+    """Return what health says of alarms and their remedy when a voter's member is this one."""
+    etcd = answer(endpoint)["a"]["probe"]["etcd"]
+    problems = report(answers() | {VOTERS[0]: probe(VOTERS[0], etcd=etcd)}, fleet())["cluster"]["problems"]
+    return [(item["evidence"], item["remedy"]) for item in problems if item["kind"] == "store_alarm"]
+
+
 def test_a_full_store_takes_writes_again(small: str, tmp_path: Path) -> None:
     limits: dict[str, Any] = {"min_mb": 1, "percent": 50}
     refused = next(why for _ in range(200) if (why := put(small, 200_000)))
     assert "database space exceeded" in refused
+    assert alarms(small) == [(f"etcd on {VOTERS[0]} raised the alarm NOSPACE", "ansible-playbook deploy.yml")]
     assert store_care(answer(small), ["a"], **limits) == {"store_care": ["a"], "store_full": True}
 
     words = {"etcd": {"endpoint": small}, "compact": True, "disarm": True}
@@ -81,6 +91,7 @@ def test_a_full_store_takes_writes_again(small: str, tmp_path: Path) -> None:
     assert done["actions"] == foretold["actions"]
     assert done["db_size"]["after"] < done["db_size"]["before"] / 2
     assert put(small, 10) == ""
+    assert alarms(small) == []
     assert store_care(answer(small), ["a"], **limits) == {"store_care": [], "store_full": False}
 
 
