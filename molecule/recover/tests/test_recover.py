@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,8 +68,12 @@ def play(tmp_path: Path) -> Iterator[Play]:
 def watched(what: str) -> Iterator[Watch]:
     """Ask all voters meanwhile; fail if two led at once or in one term."""
     with Watch({name: live.address(name) for name in VOTERS}) as watch:
+        begun = time.monotonic()
         yield watch
-    print(f"{what}: {len(watch.spans())} terms, longest gap without a leader {watch.gap():.1f} s")
+        took = time.monotonic() - begun
+    print(
+        f"{what}: {took:.0f} s, {len(watch.spans())} terms, longest gap without a leader {watch.gap():.1f} s"
+    )
     assert watch.two_leaders() == []
 
 

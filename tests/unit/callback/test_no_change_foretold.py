@@ -60,7 +60,7 @@ def test_a_preview_after_converge_may_foretell_nothing(
     assert ("still foretells changes: localhost (1)" in done.stdout) is bool(code)
 
 
-# They deploy as others do; what they are about is previewed, and run twice, within their tests.
+# They deploy as others do; what they are about is previewed, or run twice, within their tests.
 PREVIEW_IN_TESTS = {"recover", "voters"}
 
 

@@ -1,0 +1,183 @@
+"""Who votes is changed on a living cluster that a client watches; the tests build on each other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.integration.deploy import live
+from tests.integration.deploy.live import Run, leader, processes, wait_for
+from tests.integration.identity import deployed
+from tests.integration.identity.deployed import HEARTBEAT, PEER, knock
+from tests.integration.identity.watch import Watch
+
+NODES = ("hetzner-cpu51", "hetzner-cpu52", "vultr-a100-51", "nebius-h100-51", "lambda-gh200-51")
+FIRST = ("hetzner-cpu51", "vultr-a100-51", "nebius-h100-51")
+REPLACED = ("hetzner-cpu51", "vultr-a100-51", "hetzner-cpu52")
+MENDED = ("hetzner-cpu51", "vultr-a100-51", "lambda-gh200-51")
+FIVE = (*MENDED, "nebius-h100-51", "hetzner-cpu52")
+BACK = ("hetzner-cpu51", "nebius-h100-51", "hetzner-cpu52")
+# A leader that goes hands over; one that is killed is missed for its lease and an election.
+LONGEST_GAP_S = 20.0
+
+Begin = Callable[..., Run]
+
+
+@pytest.fixture
+def begin(tmp_path: Path) -> Iterator[Begin]:
+    """Return a function that begins voters.yml, or another playbook, for a list of voters."""
+    runs: list[Run] = []
+
+    def begin(voters: Sequence[str], *words: str, playbook: str = "voters.yml") -> Run:
+        fleet = yaml.safe_load(live.fleet_file().read_text())
+        path = tmp_path / str(len(runs)) / "distributed_hosts.yaml"
+        path.parent.mkdir()
+        path.write_text(yaml.safe_dump(fleet | {"p2p_voters": list(voters)}, sort_keys=False))
+        run = Run(["ansible-playbook", "-v", playbook, *words], tmp_path / f"{len(runs)}.log", fleet=path)
+        runs.append(run)
+        return run
+
+    yield begin
+    for run in runs:
+        run.kill()
+
+
+@contextmanager
+def watched(what: str) -> Iterator[None]:
+    """Ask all nodes meanwhile; fail if two led at once, or nobody for long."""
+    with Watch({name: live.address(name) for name in NODES}) as watch:
+        begun = time.monotonic()
+        yield
+        took = time.monotonic() - begun
+    print(
+        f"{what}: {took:.0f} s, {len(watch.spans())} terms, longest gap without a leader {watch.gap():.1f} s"
+    )
+    assert watch.two_leaders() == []
+    assert watch.gap() < LONGEST_GAP_S
+
+
+def members() -> dict[str, bool]:
+    """Return the store's members by name, and whether each of them votes."""
+    for name in NODES:
+        store = probe(name).get("etcd") or {}
+        if store.get("member_id"):
+            return {member["name"]: not member["learner"] for member in store["members"]}
+    return {}
+
+
+def probe(name: str) -> dict[str, Any]:
+    """Return what a node says of itself."""
+    tls = {word: f"/etc/p2p-etcd/tls/{word}" for word in ("ca.crt", "node.crt", "node.key")}
+    spec = {"endpoint": "https://127.0.0.1:2379", "data_dir": "/var/lib/p2p-etcd"}
+    spec |= {"ca": tls["ca.crt"], "cert": tls["node.crt"], "key": tls["node.key"]}
+    words = {"service": "p2p_orchestrator", "etcd_service": "p2p-etcd", "etcd": spec}
+    found: dict[str, Any] = live.module(name, "p2p_probe", words)["probe"]
+    return found
+
+
+def settled(voters: Sequence[str], nodes: Sequence[str] = NODES) -> None:
+    """Wait until these vote, all nodes know them, and name one of them as the leader."""
+    wait_for(lambda: members() == dict.fromkeys(voters, True), 60, lambda: str(members()))
+    wait_for(lambda: leader(nodes) in voters, 120, lambda: str({n: live.status(n) for n in nodes}))
+    for name in nodes:
+        assert sorted(live.status(name)["voter_node_ids"]) == sorted(voters), name
+
+
+def done(run: Run) -> str:
+    """Return what a run printed that has to end well."""
+    code, output = run.wait()
+    assert code == 0, output[-5000:]
+    return output
+
+
+def test_the_replacement_of_27_december(begin: Begin) -> None:
+    leaver, joiner, stay = "nebius-h100-51", "hetzner-cpu52", FIRST[:2]
+    settled(FIRST)
+    before = {name: processes(name) for name in NODES}
+    voted = deployed.held(leaver)
+    assert knock(leaver, stay[0], PEER, voted)["status"] == 200
+    with watched("one voter replaced"):
+        output = done(begin(REPLACED))
+    assert f"joins as a learner, catches up and votes: {joiner}" in output
+    assert f"hands over, leaves the store and votes no longer: {leaver}" in output
+    settled(REPLACED)
+    # Others in the member list are no reason to restart the store of a voter that stays.
+    assert {name: processes(name)[1] for name in stay} == {name: before[name][1] for name in stay}
+    left = probe(leaver)
+    assert left["services"]["p2p-etcd"]["load"] == "not-found"
+    assert left["etcd"]["has_data"] is False
+    # What it had as a voter opens nothing any more; what it has now lets it speak for itself.
+    for voter in REPLACED:
+        assert "error" in knock(leaver, voter, PEER, voted)
+        refused = partial(knock, leaver, voter, HEARTBEAT, voted, speaks_for=leaver)
+        wait_for(lambda ask=refused: ask().get("status") == 403, 90, lambda ask=refused: str(ask()))  # type: ignore[misc]
+        assert knock(leaver, voter, HEARTBEAT, deployed.held(leaver), speaks_for=leaver)["status"] == 200
+
+    before = {name: processes(name) for name in NODES}
+    output = done(begin(REPLACED))
+    assert "the live voters are the file's" in output
+    assert "0 of 5 nodes will change, 5 are as they should be" in output
+    assert {name: processes(name) for name in NODES} == before
+
+
+def test_an_even_number_is_refused(begin: Begin) -> None:
+    before = {name: processes(name) for name in NODES}
+    code, output = begin(FIVE[:4]).wait()
+    assert code != 0
+    assert "4 voters tolerate no more failures than 3" in output, output[-3000:]
+    assert "Nothing was changed" in output
+    assert {name: processes(name) for name in NODES} == before
+
+
+def test_a_dead_voter_is_replaced_and_comes_back_when_another_lost_its_data(begin: Begin) -> None:
+    dead, lost = "hetzner-cpu52", "lambda-gh200-51"
+    with live.stopped(dead):
+        with watched("a dead voter replaced"):
+            code, output = begin(MENDED).wait()
+        # The dead node could not be given the new seeds, and is named.
+        assert code != 0
+        assert f"removed first, since it holds up nothing: {dead}" in output
+        settled(MENDED, [name for name in NODES if name != dead])
+    booted = ("sh", "-c", "systemctl is-active basic.target || true")
+    wait_for(lambda: live.on(dead, *booted) == "active", 120, lambda: live.on(dead, *booted))
+    live.on(lost, "systemctl", "stop", *live.SERVICES)
+    live.on(lost, "mv", "/var/lib/p2p-etcd", "/var/lib/p2p-etcd.aside")
+    with watched("the dead one comes back, and one that lost its data joins again"):
+        output = done(begin(MENDED))
+    assert f"loses what is left of its member: {dead}" in output
+    assert f"removed first, since it holds up nothing: {lost} (its data is gone)" in output
+    settled(MENDED)
+
+
+def test_three_to_five_killed_at_each_step(begin: Begin) -> None:
+    with watched("from three voters to five, killed three times"):
+        # Twice while the first of them joins, then when both vote and the others learn of them.
+        kill_at(begin(FIVE), "TASK [etcd : The member runs with the cluster's settings]")
+        kill_at(begin(FIVE), "TASK [The member has caught up and votes]")
+        kill_at(begin(FIVE), "TASK [The cluster keeps its quorum without this voter]")
+        done(begin(FIVE))
+    settled(FIVE)
+
+
+def test_five_to_three_killed_at_each_step(begin: Begin) -> None:
+    with watched("from five voters to three, killed three times"):
+        kill_at(begin(BACK), "TASK [The store does not list the node]")
+        kill_at(begin(BACK), "TASK [The etcd member of an earlier voter is gone]")
+        kill_at(begin(BACK), "TASK [The voters know whom to deny]")
+        done(begin(BACK))
+    settled(BACK)
+
+
+def kill_at(run: Run, task: str) -> None:
+    """Kill a run when it reaches a task, which has to come."""
+    words = " ".join(task.split())
+    wait_for(lambda: words in run.text() or run.over, 600, lambda: run.text()[-3000:])
+    assert words in run.text(), run.text()[-5000:]
+    run.kill()
