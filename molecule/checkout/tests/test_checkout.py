@@ -46,7 +46,6 @@ def show(name: str, what: str) -> str:
 def deploy(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run deploy.yml on the scenario's nodes."""
     here = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
-    environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
     words = [
         "ansible-playbook",
         "-i",
@@ -61,7 +60,7 @@ def deploy(*arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
         timeout=1200,
-        env=environment,
+        env=live.environment(),
     )
 
 
@@ -195,3 +194,88 @@ def test_the_fleet_goes_over_to_the_bundled_program_and_back() -> None:
     assert again.returncode == 0
     assert "changed=0" in again.stdout
     assert not any(f"changed={number}" in again.stdout for number in range(1, 9))
+
+
+# A repository on the node, with the program that it runs already; `commit` adds a line to it.
+REPOSITORY = """
+set -e
+cat > /usr/local/bin/commit <<'END'
+cd /srv/work && echo "# $1" >> ai-service/scripts/p2p_orchestrator.py
+git add . && git -c user.name=a -c user.email=a@b.example commit --quiet --message "$1"
+git push --quiet /srv/ringrift.git HEAD:main && git rev-parse HEAD
+END
+chmod 755 /usr/local/bin/commit
+git init --quiet --bare --initial-branch main /srv/ringrift.git
+git init --quiet /srv/work
+mkdir -p /srv/work/ai-service/scripts
+cp /root/ringrift/ai-service/scripts/p2p_orchestrator.py /srv/work/ai-service/scripts/
+mv /root/ringrift /root/ringrift.before
+"""
+FROM_GIT = (
+    *("--limit", "lambda-gh200-a", "-v", "-e", "p2p_orchestrator_source=checkout"),
+    *(
+        "-e",
+        "p2p_orchestrator_checkout_repo=file:///srv/ringrift.git",
+        "-e",
+        "p2p_orchestrator_checkout_version=main",
+    ),
+)
+
+
+def runs_commit(name: str) -> str:
+    """Return the commit that a node's orchestrator says that it was started from."""
+    variables = node(name).check_output("tr '\\0' '\\n' </proc/%s/environ", show(name, "MainPID"))
+    told = [line for line in str(variables).splitlines() if line.startswith("P2P_CHECKOUT_COMMIT=")]
+    return told[0].partition("=")[2] if told else ""
+
+
+def test_a_checkout_comes_from_git_and_follows_it() -> None:
+    name = "lambda-gh200-a"
+    host = node(name)
+    host.check_output("bash -c %s", REPOSITORY)
+    first = host.check_output("bash /usr/local/bin/commit first")
+    preview = deploy(*FROM_GIT, "--check")
+    assert f"clone file:///srv/ringrift.git to ~root/ringrift at {first[:12]}" in preview.stdout
+    assert preview.returncode == 0, preview.stdout[-3000:]
+    assert not host.file("/root/ringrift").exists
+    cloned = deploy(*FROM_GIT)
+    assert cloned.returncode == 0, cloned.stdout[-3000:] + cloned.stderr
+    assert runs_commit(name) == first
+    assert status(name)["leader_id"] == min(VOTERS)
+
+    second = host.check_output("bash /usr/local/bin/commit second")
+    pid = show(name, "MainPID")
+    preview = deploy(*FROM_GIT, "--check")
+    assert f"update ~root/ringrift from {first[:12]} to {second[:12]}" in preview.stdout
+    assert "restart p2p_orchestrator.service" in preview.stdout
+    assert (show(name, "MainPID"), runs_commit(name)) == (pid, first)
+    updated = deploy(*FROM_GIT)
+    assert updated.returncode == 0, updated.stdout[-3000:] + updated.stderr
+    assert runs_commit(name) == second
+    assert host.check_output("git -C /root/ringrift rev-parse refs/p2p-cluster-previous") == first
+
+    pid = show(name, "MainPID")
+    again = deploy(*FROM_GIT)
+    assert again.returncode == 0
+    assert not any(f"changed={number}" in again.stdout for number in range(1, 9))
+    assert show(name, "MainPID") == pid
+
+
+def test_work_in_the_checkout_that_is_not_committed_is_never_overwritten() -> None:
+    name = "lambda-gh200-a"
+    host = node(name)
+    program = "/root/ringrift/ai-service/scripts/p2p_orchestrator.py"
+    host.check_output("sh -c %s", f"echo '# mine' >> {program}")
+    host.check_output("bash /usr/local/bin/commit third")
+    pid = show(name, "MainPID")
+    for arguments in (("--check",), ()):
+        refused = deploy(*FROM_GIT, *arguments)
+        assert refused.returncode != 0
+        output = " ".join((refused.stdout + refused.stderr).split())
+        assert (
+            "/root/ringrift has changes that are not committed (ai-service/scripts/p2p_orchestrator.py)"
+            in output
+        )
+        assert "commit them, or `git -C /root/ringrift stash`" in output
+    assert host.check_output("tail -n 1 %s", program) == "# mine"
+    assert show(name, "MainPID") == pid

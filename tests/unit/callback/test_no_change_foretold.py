@@ -60,15 +60,9 @@ def test_a_preview_after_converge_may_foretell_nothing(
     assert ("still foretells changes: localhost (1)" in done.stdout) is bool(code)
 
 
-# They deploy as others do; what they are about is previewed, or run twice, within their tests.
-PREVIEW_IN_TESTS = {"recover", "voters"}
-
-
 def test_every_scenario_previews_before_converge_and_after_idempotence() -> None:
     shared = yaml.safe_load((PROJECT / ".config/molecule/config.yml").read_text())
     for scenario in (PROJECT / "molecule").glob("*/molecule.yml"):
-        if scenario.parent.name in PREVIEW_IN_TESTS:
-            continue
         own = yaml.safe_load(scenario.read_text()).get("scenario", {})
         steps = own.get("test_sequence", shared["scenario"]["test_sequence"])
         first, second = (place for place, step in enumerate(steps) if step == "check")
