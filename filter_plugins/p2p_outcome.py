@@ -85,9 +85,9 @@ def brake(
 ) -> str:
     """Return why a run stops before a stage, or nothing.
 
-    A failed canary or a voter that did not join stops everything, a voter that did not come back all that
-    comes after it, and too many failures of nodes that do not vote the rest of these. Nodes that cannot be
-    reached are no failures.
+    A canary that failed or was lost, or a voter that did not join, stops everything, a voter that did not
+    come back all that comes after it, and too many failures of nodes that do not vote the rest of these.
+    Other nodes that cannot be reached are no failures.
 
     Args:
         hostvars: Ansible's, with `p2p_outcome` on the nodes that were tried.
@@ -118,6 +118,8 @@ def _voters_brake(
     for name, outcome in canary.items():
         if outcome["state"] == "failed":
             return f"the canary {name} failed"
+        if outcome["state"] == "unreachable":
+            return f"the canary {name} was lost while it was changed; in the next run another goes first"
     for name in plan.get("joiners", []):
         if (_outcome(hostvars, name) or {"state": "changed"})["state"] != "changed":
             return f"the voter {name} did not join"

@@ -80,8 +80,8 @@ def test_a_failed_canary_stops_everything(stage: str) -> None:
     assert brake(hosts(canary_1="changed"), PLAN, stage) == ""
 
 
-def test_an_unreachable_canary_stops_nothing() -> None:
-    assert brake(hosts(canary_1="unreachable"), PLAN, "others") == ""
+def test_a_canary_that_is_lost_stops_everything() -> None:
+    assert "the canary canary-1 was lost" in brake(hosts(canary_1="unreachable"), PLAN, "voters_one_by_one")
 
 
 def test_a_voter_that_did_not_come_back_stops_what_comes_after_it() -> None:
