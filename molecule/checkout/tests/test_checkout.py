@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import testinfra
 
+from tests.integration.deploy import live
+
 VOTERS = ("nebius-h100-3", "hetzner-cpu3", "vultr-a100-20gb-2")
 NODES = (*VOTERS, "lambda-gh200-a")
 SERVICE = "p2p_orchestrator"
