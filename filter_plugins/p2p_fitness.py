@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 Answer = Mapping[str, Any]
 OLDEST = (3, 10)
 FEWEST_INODES = 5000
+_NO_PYTHON = re.compile(
+    r"module interpreter .* was not found|python[\d.]*: (?:command )?not found|no python interpreter"
+    r"|python[\d.]*: no such file|ansible-core requires a minimum",
+    re.IGNORECASE,
+)
 # What of a node's drift is mended by a release that is built.
 _BUILT = ("release", "package", "venv")
 
@@ -97,9 +103,36 @@ def _skew(probe: Mapping[str, Any], asked: float, answered: float) -> float:
     return max(0.0, float(told) - answered) or min(0.0, float(told) - asked)
 
 
+def lacks_python(answer: Answer) -> bool:
+    """Tell whether a node gave no probe since it has no Python."""
+    if "probe" in answer or answer.get("unreachable"):
+        return False
+    return bool(_NO_PYTHON.search(f"{answer.get('msg', '')}\n{answer.get('module_stderr', '')}"))
+
+
+def bootstrapped(hostvars: Mapping[str, Any], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return what became of the nodes that had no Python.
+
+    Args:
+        hostvars: Ansible's, with `p2p_python_given`, the result of `p2p_bootstrap`, where it ran.
+        names: The nodes of the run.
+
+    Returns:
+        By node `changed`, whether a Python was installed or would be, and `why`, what was done or why nothing
+        can be.
+    """
+    found = {}
+    for name in names:
+        given = hostvars[name].get("p2p_python_given") or {}
+        if "actions" in given or "msg" in given:
+            why = ", ".join(given.get("actions") or []) or str(given.get("msg"))
+            found[name] = {"changed": bool(given.get("changed")), "why": why}
+    return found
+
+
 class FilterModule:
-    """The filter."""
+    """Filters about machines."""
 
     def filters(self) -> dict[str, Any]:
-        """Return the filter by name."""
-        return {"p2p_fitness": fitness}
+        """Return the filters by name."""
+        return {"p2p_bootstrapped": bootstrapped, "p2p_fitness": fitness, "p2p_lacks_python": lacks_python}

@@ -60,6 +60,11 @@ def plan_text(plan: Mapping[str, Any], check: bool = False) -> list[str]:
         batch = plan["others"][start : start + size]
         lines.append(f"batch {number} of {len(plan['batches'])}, nodes that do not vote: {_names(batch)}")
         start += size
+    for name, what in sorted(plan.get("foretold", {}).items()):
+        lines.append(f"no Python on {name}: would {what}, and then do what a new node needs")
+    lines += [
+        f"no Python on {name}: {what}, done" for name, what in sorted(plan.get("bootstrapped", {}).items())
+    ]
     lines += [f"warning: {line}" for line in plan["warnings"]]
     for what in ("unreachable", "refused"):
         lines += [f"{what}: {name} ({why})" for name, why in sorted(plan[what].items())]
@@ -182,7 +187,10 @@ def outcomes(hostvars: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, 
     for name in cared:
         del result["unchanged"][name]
     for name in [*_touched(plan), *cared]:
-        outcome = _outcome(hostvars, name) or {"state": "failed", "why": "the run ended before it was done"}
+        outcome = _outcome(hostvars, name)
+        if outcome is None and name in plan.get("foretold", {}):
+            outcome = {"state": "changed"}
+        outcome = outcome or {"state": "failed", "why": "the run ended before it was done"}
         result[outcome["state"]][name] = outcome.get("why", "")
     return result
 

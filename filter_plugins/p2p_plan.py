@@ -21,7 +21,8 @@ class Plan(TypedDict):
     `quorum` is the live store before the run; `quorum_expected` says whether a majority counts once the
     voters of `voters_at_once` do. `drift` says what differs on a node, `stops` which running services its
     mending stops. `warnings` are lines about ports that a new node misses. `split` says why the run may not
-    go on, because it would change who votes.
+    go on, because it would change who votes. `bootstrapped` says how a node without Python got one; in a
+    preview it is in `foretold` instead: what else it needs is seen once it has one.
     """
 
     unchanged: list[str]
@@ -41,6 +42,8 @@ class Plan(TypedDict):
     stops: dict[str, list[str]]
     warnings: list[str]
     split: str
+    foretold: dict[str, str]
+    bootstrapped: dict[str, str]
 
 
 def plan(
@@ -55,6 +58,7 @@ def plan(
     going_over: Sequence[str] = (),
     preflight: Mapping[str, Any] | None = None,
     unreached: Mapping[str, str] | None = None,
+    bootstrapped: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Plan:
     """Sort the nodes of a run by what they need.
 
@@ -69,8 +73,10 @@ def plan(
         accept_outage: The operator said that a lost quorum is accepted.
         going_over: Nodes that change to another program. Voters among them do so all at once, since the old
             and the new program do not elect together.
-        preflight: Which new nodes reach no majority of the voters, from `p2p_preflight`.
+        preflight: Which new nodes reach no majority of the voters or are not fit, from `p2p_preflight` and
+            `p2p_fitness`.
         unreached: Why a node gave no probe, and what mends it, from `p2p_unreached`.
+        bootstrapped: What became of nodes without Python, from `p2p_bootstrapped`.
 
     Returns:
         The plan. A voter whose store is empty starts only where that is safe: all of a majority are blank
@@ -94,6 +100,8 @@ def plan(
         stops={},
         warnings=list((preflight or {}).get("warnings", [])),
         split="",
+        foretold={},
+        bootstrapped={name: item["why"] for name, item in (bootstrapped or {}).items() if item["changed"]},
     )
     cut_off, known = (preflight or {}).get("refused", {}), unreached or {}
     for name, answer in answers.items():
@@ -101,8 +109,14 @@ def plan(
             result["unreachable"][name] = known.get(name) or _why(answer)
         elif name in cut_off:
             result["refused"][name] = cut_off[name]
+        elif "probe" not in answer and name in result["bootstrapped"]:
+            result["foretold"][name] = result["bootstrapped"].pop(name)
+            result["drift"][name] = [result["foretold"][name]]
+            result["stops"][name] = []
+            _sort(name, voters, result, at_once=False)
         elif "probe" not in answer:
-            result["refused"][name] = known.get(name) or _why(answer)
+            given = (bootstrapped or {}).get(name)
+            result["refused"][name] = given["why"] if given else known.get(name) or _why(answer)
         elif name in voters and answer["probe"].get("manager", "systemd") != "systemd":
             result["refused"][name] = (
                 "it votes, and systemd does not run it: take it out of p2p_voters. Nothing was touched"
