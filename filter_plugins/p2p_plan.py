@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, TypedDict
 
 Answer = Mapping[str, Any]
+_NO_ROOT = re.compile(r"sudo password|sudo: a password is required|not in the sudoers file", re.IGNORECASE)
 
 
 class Plan(TypedDict):
@@ -355,7 +357,13 @@ def only(answers: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
 def _why(answer: Answer) -> str:
     """Return the first line of what Ansible said of a node that gave no probe, without its preamble."""
     line = str(answer.get("msg") or "no answer").strip().splitlines()[0]
-    return line.removeprefix("Task failed: ").removeprefix("Failed to connect to the host via ssh: ")
+    line = line.removeprefix("Task failed: ").removeprefix("Failed to connect to the host via ssh: ")
+    if _NO_ROOT.search(line):
+        line += (
+            ": the user is not root and has no sudo without a password; give it that, or another ssh_user."
+            " Nothing was written"
+        )
+    return line
 
 
 class FilterModule:

@@ -56,7 +56,7 @@ options:
       P(p2p_pip#lookup) gives it.
     type: dict
   wheelhouse:
-    description: Folder of wheels on the node to install from, without an index.
+    description: Folder of wheels on the node, or tar archive of them, to install from without an index.
     type: path
   keep:
     description: How many releases stay, the current one included.

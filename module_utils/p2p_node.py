@@ -45,6 +45,14 @@ def container() -> Optional[str]:
     return "podman" if os.path.exists("/run/.containerenv") else None
 
 
+def _libc() -> Optional[str]:
+    """Return the C library that wheels are made for, `glibc 2.36` or `musl`, or None if it is neither."""
+    try:
+        return os.confstr("CS_GNU_LIBC_VERSION") or None
+    except (ValueError, OSError):
+        return "musl" if os.path.exists("/lib/ld-musl-%s.so.1" % platform.machine()) else None
+
+
 def describe_platform() -> Dict[str, Any]:
     """Return the operating system, the machine and what contains it."""
     release = _os_release()
@@ -54,6 +62,7 @@ def describe_platform() -> Dict[str, Any]:
         "version": release.get("VERSION_ID") or platform.release(),
         "kernel": platform.release(),
         "machine": platform.machine(),
+        "libc": _libc(),
         "hostname": platform.node(),
         "container": container(),
         "cpus": os.cpu_count(),

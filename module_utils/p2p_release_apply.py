@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import shutil
+import tarfile
 import time
 from typing import Any, Dict, Iterator, List
 
@@ -26,7 +27,7 @@ from .p2p_releases import (
 from .p2p_venv import Builder, VenvError, describe
 
 LOCK_WAIT = 60.0
-_OWN_ENTRIES = {"releases", "current", "previous", ".lock", ".current.new", ".previous.new"}
+_OWN_ENTRIES = {"releases", "wheels", "current", "previous", ".lock", ".current.new", ".previous.new"}
 _PLAIN = {"path": "", "sha256": "", "mode": "0644", "owner": None, "group": None}
 
 
@@ -84,10 +85,8 @@ def refuse(request: Request, plan: Plan) -> None:
             if request.params.get(name):
                 wheel_bytes(request.params[name])
         house = request.params.get("wheelhouse")
-        if house and not request.check_mode and not os.path.isdir(house):
-            raise ReleaseError(
-                "wheelhouse %s is no directory on this node: copy the wheels there first" % house
-            )
+        if house and not request.check_mode and not os.path.exists(house):
+            raise ReleaseError("wheelhouse %s is not on this node: copy the wheels there first" % house)
     if not request.check_mode:
         for item in request.wanted["files"]:
             check_writable(item, os.path.join(plan.target, item["path"]))
@@ -145,10 +144,28 @@ def _build_venv(request: Request, target: str) -> Dict[str, Any]:
         path = os.path.join(scratch, params["pip"]["filename"])
         write_file(path, wheel_bytes(params["pip"]), _PLAIN)
         interpreter = interpreter._replace(pip_wheel=path)
+    house = params.get("wheelhouse")
+    if house and not os.path.isdir(house):
+        house = _unpacked(house, os.path.join(scratch, "wheels"))
     venv = os.path.join(target, "venv")
-    Builder(interpreter, venv, float(params["timeout"])).build(requirements, params.get("wheelhouse"))
+    Builder(interpreter, venv, float(params["timeout"])).build(requirements, house)
     shutil.rmtree(scratch)
     return dict(describe(venv), python=interpreter.path, markers=interpreter.markers)
+
+
+def _unpacked(archive: str, folder: str) -> str:
+    """Unpack the wheels of an archive; pip checks their digests."""
+    os.mkdir(folder)
+    try:
+        with tarfile.open(archive) as stream:
+            for member in stream:
+                content = stream.extractfile(member) if member.isfile() else None
+                if content is not None and os.path.basename(member.name) == member.name:
+                    with open(os.path.join(folder, member.name), "wb") as handle:
+                        shutil.copyfileobj(content, handle)
+    except tarfile.TarError as error:
+        raise ReleaseError("wheelhouse %s is no archive of wheels: %s" % (archive, error)) from error
+    return folder
 
 
 def _activate(root: str, plan: Plan) -> None:

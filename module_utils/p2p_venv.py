@@ -191,7 +191,7 @@ _REMEDIES = (
         r"|SSLError|ProxyError|Connection (?:refused|reset|aborted)|Network is unreachable|HTTPError"
         r"|no end after",
         "the package index was not reached from this node: "
-        "set `wheelhouse` to a folder of wheels on the node",
+        "set `wheelhouse` to a folder of wheels on the node, or p2p_venv_wheels to controller",
     ),
     (
         r"No matching distribution|from versions: none",

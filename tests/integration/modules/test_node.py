@@ -120,7 +120,7 @@ def test_without_an_index_the_remedy_is_a_wheelhouse(node: Node, other_root: str
         answer = release(node, other_root, name="1.0-b", lock=small_lock("psutil"), wheelhouse="/root/house")
         assert "a wheel is missing from /root/house" in answer["msg"]
         assert (
-            "no directory on this node"
+            "/nowhere is not on this node"
             in release(node, other_root, name="1.0-b", wheelhouse="/nowhere")["msg"]
         )
     finally:

@@ -22,6 +22,10 @@ WITHOUT_PYTHON = (
 )
 # As Debian without python3-venv.
 WITHOUT_ENSUREPIP = "rm -rf /usr/lib/python3.*/ensurepip /usr/share/python-wheels"
+NO_INDEX = (
+    "mkdir -p /root/.config/pip;"
+    "printf '[global]\\nindex-url = http://127.0.0.1:9/\\nextra-index-url =\\n' > /root/.config/pip/pip.conf"
+)
 SUDO = "useradd -m ubuntu; echo 'ubuntu ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/ubuntu"
 
 FLEET = """\
@@ -29,6 +33,7 @@ hosts:
   hetzner-voter: &node {{ssh_host: {0}-voter, ssh_user: root, status: ready, p2p_enabled: true}}
   vultr-bare: {{<<: *node, ssh_host: {0}-bare}}
   aws-no-pip: {{<<: *node, ssh_host: {0}-no-pip, ssh_user: ubuntu}}
+  nebius-offline: {{<<: *node, ssh_host: {0}-offline}}
   lambda-full: {{<<: *node, ssh_host: {0}-full}}
 p2p_voters: [hetzner-voter]
 """
@@ -36,6 +41,7 @@ PREPARED = {
     "voter": "true",
     "bare": WITHOUT_PYTHON,
     "no-pip": f"{WITHOUT_ENSUREPIP}; {SUDO}",
+    "offline": NO_INDEX,
     "full": "mkdir -p /opt && mount -t tmpfs -o size=100m none /opt",
 }
 
@@ -48,6 +54,8 @@ class Fleet:
         self.name = f"p2p-nodes-{uuid.uuid4().hex[:6]}"
         self.file = folder / "distributed_hosts.yaml"
         self.file.write_text(FLEET.format(self.name))
+        (folder / "host_vars").mkdir()
+        (folder / "host_vars" / "nebius-offline.yml").write_text("p2p_venv_wheels: controller\n")
         (folder / "group_vars").mkdir()
         (folder / "group_vars" / "p2p.yml").write_text("ansible_connection: community.docker.docker\n")
 
@@ -87,7 +95,7 @@ class Fleet:
             ["docker", "exec", "-i", f"{self.name}-{node}", "sh", "-c", script],
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=900,
             check=False,
         )
         assert not check or done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
@@ -109,7 +117,7 @@ class Fleet:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=580,
+            timeout=1500,
             check=False,
         )
         return done.returncode, " ".join((done.stdout + done.stderr).split())

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from filter_plugins.p2p_fitness import fitness
+from action_plugins.p2p_bootstrap import answer
+from filter_plugins.p2p_fitness import bootstrapped, fitness, lacks_python
+from filter_plugins.p2p_outcome import outcomes, plan_text
+from filter_plugins.p2p_plan import plan
+from filter_plugins.p2p_quorum import store_quorum
+from tests.unit.deploy.conftest import PROJECT, VOTERS, voter
 
 NEEDS_RELEASE = {"part": "release", "name": "1.0-a", "why": "missing", "restarts": ["p2p_orchestrator"]}
 
@@ -57,10 +65,8 @@ def test_an_interpreter_of_unknown_version_or_named_by_the_user_may_do() -> None
 
 
 def test_a_voter_without_root_is_refused_and_another_node_is_not() -> None:
-    answer = node(user={"root": False, "sudo": False})
-    found = fitness(
-        {"v": answer, "n": answer}, ["v"], asked=0, answered=2000, min_free_mb=0, max_clock_skew=10
-    )
+    plain = node(user={"root": False, "sudo": False})
+    found = fitness({"v": plain, "n": plain}, ["v"], asked=0, answered=2000, min_free_mb=0, max_clock_skew=10)
     assert list(found["refused"]) == ["v"]
     assert "etcd needs root" in found["refused"]["v"]
 
@@ -69,3 +75,75 @@ def test_a_voter_without_root_is_refused_and_another_node_is_not() -> None:
 def test_a_wrong_clock_is_a_warning(told: float, said: str) -> None:
     warnings = weigh(node(clock={"unix": told}))["warnings"]
     assert [said in line for line in warnings] == [True] * bool(said)
+
+
+NO_PYTHON = {"failed": False, "msg": "The module interpreter '/usr/bin/python3' was not found."}
+WOULD = {"changed": True, "actions": ["install python3 with apt-get"]}
+
+
+def test_who_lacks_python() -> None:
+    assert lacks_python(NO_PYTHON)
+    assert not lacks_python({"unreachable": True, **NO_PYTHON})
+    assert not lacks_python(node())
+    assert not lacks_python({"msg": "sudo: a password is required"})
+
+
+def test_a_node_that_would_get_a_python_is_planned_and_counted_as_changed() -> None:
+    hostvars = {"vast-1": {"p2p_python_given": WOULD}, "vast-2": {}}
+    answers = {**{name: voter(name) for name in VOTERS}, "vast-1": NO_PYTHON}
+    found = plan(
+        answers,
+        VOTERS,
+        store_quorum({name: answers[name] for name in VOTERS}),
+        voter_answers=answers,
+        now=0,
+        bootstrapped=bootstrapped(hostvars, ["vast-1", "vast-2"]),
+    )
+    assert found["others"] == ["vast-1"]
+    assert found["refused"] == {}
+    line = "no Python on vast-1: would install python3 with apt-get, and then do what a new node needs"
+    assert line in plan_text(found, check=True)
+    assert outcomes({"vast-1": {}}, found)["changed"] == {"vast-1": ""}
+
+
+def test_a_node_that_gets_no_python_is_refused_with_the_scripts_words() -> None:
+    given = {"changed": False, "failed": False, "msg": "no Python, and bob is neither root nor may use sudo"}
+    answers = {**{name: voter(name) for name in VOTERS}, "vast-1": NO_PYTHON}
+    found = plan(
+        answers,
+        VOTERS,
+        store_quorum({name: answers[name] for name in VOTERS}),
+        voter_answers=answers,
+        now=0,
+        bootstrapped=bootstrapped({"vast-1": {"p2p_python_given": given}}, ["vast-1"]),
+    )
+    assert found["refused"] == {"vast-1": given["msg"]}
+
+
+@pytest.mark.parametrize("script", ["preview", "install"])
+def test_the_script_leaves_a_python_that_is_there(script: str) -> None:
+    words = ["sh", str(PROJECT / "scripts" / "node-python"), script, "1"]
+    done = subprocess.run(
+        words,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"},
+    )
+    assert answer(done.stdout, done.returncode, done.stderr)["changed"] is False
+
+
+@pytest.mark.parametrize(
+    ("output", "code", "said", "expected"),
+    [
+        ("motd\np2p-bootstrap: install python3 with dnf\n", 0, "", {"changed": True}),
+        ("p2p-bootstrap: refused no Python, none of apt-get, dnf and apk", 0, "", {"failed": True}),
+        ("", 127, "sh: not found", {"failed": True}),
+    ],
+)
+def test_what_the_script_says_is_understood(
+    output: str, code: int, said: str, expected: dict[str, Any]
+) -> None:
+    found = answer(output, code, said)
+    assert found.items() >= expected.items()
+    assert "msg" in found or found["actions"] == ["install python3 with dnf"]
