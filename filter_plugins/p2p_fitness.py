@@ -103,31 +103,34 @@ def _skew(probe: Mapping[str, Any], asked: float, answered: float) -> float:
     return max(0.0, float(told) - answered) or min(0.0, float(told) - asked)
 
 
-def lacks_python(answer: Answer) -> bool:
-    """Tell whether a node gave no probe since it has no Python."""
-    if "probe" in answer or answer.get("unreachable"):
-        return False
-    return bool(_NO_PYTHON.search(f"{answer.get('msg', '')}\n{answer.get('module_stderr', '')}"))
+def without_python(answers: Mapping[str, Answer]) -> list[str]:
+    """Return the nodes that gave no probe since they have no Python."""
+    return [
+        name
+        for name, answer in answers.items()
+        if "probe" not in answer
+        and not answer.get("unreachable")
+        and _NO_PYTHON.search(f"{answer.get('msg', '')}\n{answer.get('module_stderr', '')}")
+    ]
 
 
-def bootstrapped(hostvars: Mapping[str, Any], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def bootstrapped(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return what became of the nodes that had no Python.
 
     Args:
-        hostvars: Ansible's, with `p2p_python_given`, the result of `p2p_bootstrap`, where it ran.
-        names: The nodes of the run.
+        given: The registered result of a loop of `p2p_bootstrap` over them; empty if it did not run.
 
     Returns:
         By node `changed`, whether a Python was installed or would be, and `why`, what was done or why nothing
         can be.
     """
-    found = {}
-    for name in names:
-        given = hostvars[name].get("p2p_python_given") or {}
-        if "actions" in given or "msg" in given:
-            why = ", ".join(given.get("actions") or []) or str(given.get("msg"))
-            found[name] = {"changed": bool(given.get("changed")), "why": why}
-    return found
+    return {
+        item["item"]: {
+            "changed": bool(item.get("changed")),
+            "why": ", ".join(item.get("actions") or []) or str(item.get("msg") or "it has one now"),
+        }
+        for item in given.get("results", [])
+    }
 
 
 class FilterModule:
@@ -135,4 +138,8 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
-        return {"p2p_bootstrapped": bootstrapped, "p2p_fitness": fitness, "p2p_lacks_python": lacks_python}
+        return {
+            "p2p_bootstrapped": bootstrapped,
+            "p2p_fitness": fitness,
+            "p2p_without_python": without_python,
+        }

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from action_plugins.p2p_bootstrap import answer
-from filter_plugins.p2p_fitness import bootstrapped, fitness, lacks_python
+from filter_plugins.p2p_fitness import bootstrapped, fitness, without_python
 from filter_plugins.p2p_outcome import outcomes, plan_text
 from filter_plugins.p2p_plan import plan
 from filter_plugins.p2p_quorum import store_quorum
@@ -82,14 +82,16 @@ WOULD = {"changed": True, "actions": ["install python3 with apt-get"]}
 
 
 def test_who_lacks_python() -> None:
-    assert lacks_python(NO_PYTHON)
-    assert not lacks_python({"unreachable": True, **NO_PYTHON})
-    assert not lacks_python(node())
-    assert not lacks_python({"msg": "sudo: a password is required"})
+    answers = {
+        "bare": NO_PYTHON,
+        "away": {"unreachable": True, **NO_PYTHON},
+        "fit": node(),
+        "no-root": {"msg": "sudo: a password is required"},
+    }
+    assert without_python(answers) == ["bare"]
 
 
 def test_a_node_that_would_get_a_python_is_planned_and_counted_as_changed() -> None:
-    hostvars = {"vast-1": {"p2p_python_given": WOULD}, "vast-2": {}}
     answers = {**{name: voter(name) for name in VOTERS}, "vast-1": NO_PYTHON}
     found = plan(
         answers,
@@ -97,13 +99,17 @@ def test_a_node_that_would_get_a_python_is_planned_and_counted_as_changed() -> N
         store_quorum({name: answers[name] for name in VOTERS}),
         voter_answers=answers,
         now=0,
-        bootstrapped=bootstrapped(hostvars, ["vast-1", "vast-2"]),
+        bootstrapped=bootstrapped({"results": [{"item": "vast-1", **WOULD}]}),
     )
     assert found["others"] == ["vast-1"]
     assert found["refused"] == {}
     line = "no Python on vast-1: would install python3 with apt-get, and then do what a new node needs"
     assert line in plan_text(found, check=True)
     assert outcomes({"vast-1": {}}, found)["changed"] == {"vast-1": ""}
+
+
+def test_nothing_was_done_where_all_have_a_python() -> None:
+    assert bootstrapped({}) == {}
 
 
 def test_a_node_that_gets_no_python_is_refused_with_the_scripts_words() -> None:
@@ -115,7 +121,7 @@ def test_a_node_that_gets_no_python_is_refused_with_the_scripts_words() -> None:
         store_quorum({name: answers[name] for name in VOTERS}),
         voter_answers=answers,
         now=0,
-        bootstrapped=bootstrapped({"vast-1": {"p2p_python_given": given}}, ["vast-1"]),
+        bootstrapped=bootstrapped({"results": [{"item": "vast-1", **given}]}),
     )
     assert found["refused"] == {"vast-1": given["msg"]}
 
