@@ -10,7 +10,7 @@ ACTIVE = "systemctl is-active p2p_orchestrator"
 def test_the_preview_says_what_would_be_done_and_does_nothing(fleet: Fleet) -> None:
     code, said = fleet.run("deploy.yml", "--check", "--diff")
     assert code != 0, said  # the full disk
-    assert "no Python on vultr-bare: would install python3 with apt-get" in said
+    assert "no Python on vultr-bare: would install python3 with apt-get" in said, said
     assert "lambda-full (only" in said, said
     assert "MB are free below /opt and a release needs 500" in said
     assert "Nothing was written" in said
@@ -22,7 +22,7 @@ def test_the_preview_says_what_would_be_done_and_does_nothing(fleet: Fleet) -> N
 def test_a_deploy_mends_what_can_be_mended(fleet: Fleet) -> None:
     code, said = fleet.run("deploy.yml")
     assert code != 0, said
-    assert "no Python on vultr-bare: install python3 with apt-get, done" in said
+    assert "no Python on vultr-bare: install python3 with apt-get, done" in said, said
     assert "Nothing was written" in said
     for node in ("voter", "bare", "no-pip", "offline"):
         assert fleet.sh(node, ACTIVE) == "active", said
