@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.integration.deploy import live
-from tests.integration.deploy.live import on, status, wait_for
+from tests.integration.deploy.live import Run, leader, on, release, status, wait_for
 
 VOTERS = ("hetzner-cpu61", "hetzner-cpu62", "vultr-a100-61")
 VAST, RUNPOD = "vast-28918761", "runpod-h100-61"
@@ -17,6 +21,19 @@ ROOT = "/opt/p2p-cluster"
 CONTROL = f"{ROOT}/current/venv/bin/supervisorctl -c {ROOT}/supervisor/p2p_orchestrator.conf"
 # This machine may be five times slower than when it is idle.
 PATIENCE_S = 120.0
+
+Play = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Play:
+    """Return a function that runs a playbook to its end and returns exit code and output."""
+    runs = iter(range(100))
+
+    def play(*words: str, playbook: str = "deploy.yml") -> tuple[int, str]:
+        return Run(["ansible-playbook", "-v", playbook, *words], tmp_path / f"{next(runs)}.log").wait()
+
+    return play
 
 
 def shell(node: str, script: str) -> str:
@@ -50,6 +67,13 @@ def comes_back(node: str) -> float:
         lambda: shell(node, f"{CONTROL} status; tail {ROOT}/supervisor/*.log"),
     )
     return time.monotonic() - began
+
+
+def health(play: Play, folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the rows of a health report by node."""
+    play("-e", f"p2p_health_report_dir={folder}", playbook="health.yml")
+    report = json.loads((folder / "health.json").read_text())
+    return {row["node_id"]: row for row in report["nodes"]}
 
 
 @pytest.mark.parametrize("node", OTHERS)
@@ -94,6 +118,36 @@ def test_a_killed_process_is_started_again() -> None:
     comes_back(RUNPOD)
 
 
+def test_what_a_killed_supervisord_left_is_taken_under_a_new_one(play: Play) -> None:
+    (killed,) = supervisors(RUNPOD)
+    on(RUNPOD, "kill", "-9", str(killed))
+    assert len(processes(RUNPOD)) == 1
+    code, output = play("--limit", RUNPOD)
+    assert code == 0, output[-4000:]
+    (keeper,) = supervisors(RUNPOD)
+    assert keeper != killed
+    ((_, parent, _),) = processes(RUNPOD)
+    assert parent == keeper
+    comes_back(RUNPOD)
+
+
+def test_a_crash_loop_is_seen_and_mended(play: Play, tmp_path: Path) -> None:
+    on(RUNPOD, "sed", "-i", "s/^P2P_PORT=.*/P2P_PORT=none/", live.CONF)
+    ((pid, _, _),) = processes(RUNPOD)
+    on(RUNPOD, "kill", "-9", str(pid))
+    wait_for(
+        lambda: "BACKOFF" in shell(RUNPOD, f"{CONTROL} status"),
+        PATIENCE_S,
+        lambda: shell(RUNPOD, f"{CONTROL} status"),
+    )
+    row = health(play, tmp_path)[RUNPOD]
+    assert row["state"] == "crash_looping", row
+    assert f"{CONTROL} status; tail -n 50 {ROOT}/supervisor/p2p_orchestrator.log" in row["remedy"]
+    code, output = play()
+    assert code == 0, output[-4000:]
+    comes_back(RUNPOD)
+
+
 @pytest.mark.parametrize("node", OTHERS)
 def test_a_container_that_restarts_comes_back_by_itself(node: str) -> None:
     live.docker("restart", "--time", "10", node)
@@ -103,3 +157,49 @@ def test_a_container_that_restarts_comes_back_by_itself(node: str) -> None:
     shell(node, f"timeout 20 sh {HOOKS[node]}")
     assert len(supervisors(node)) == 1
     assert len(processes(node)) == 1
+
+
+def test_nothing_is_foretold_after_a_restart(play: Play) -> None:
+    code, output = play("--check", "--diff")
+    assert code == 0, output[-4000:]
+    assert "0 of 5 nodes would change" in output
+
+
+def test_a_new_release_and_back(play: Play, tmp_path: Path) -> None:
+    lock = (live.ROOT / "requirements/node.txt").read_text() + "# version 2\n"
+    path = tmp_path / "vars.json"
+    path.write_text(json.dumps({"p2p_venv_lock": lock}))
+    older = release(VAST)
+    code, output = play("-e", f"@{path}")
+    assert code == 0, output[-4000:]
+    newer = release(VAST)
+    assert newer != older
+    for node in OTHERS:
+        comes_back(node)
+        (keeper,) = supervisors(node)
+        # supervisord runs from the release that it starts.
+        assert f"releases/{newer}/" in on(node, "ps", "-o", "args=", "-p", str(keeper))
+    code, output = play(playbook="rollback.yml")
+    assert code == 0, output[-4000:]
+    for node in OTHERS:
+        assert release(node) == older
+        comes_back(node)
+        assert len(supervisors(node)) == len(processes(node)) == 1
+    assert leader((*VOTERS, *OTHERS)) in VOTERS
+
+
+def test_removed_containers_keep_no_trace(play: Play) -> None:
+    words = ("--limit", ",".join(OTHERS))
+    code, output = play(*words, "--check", playbook="remove.yml")
+    assert code == 0, output[-4000:]
+    assert [len(processes(node)) for node in OTHERS] == [1, 1]
+    code, output = play(*words, playbook="remove.yml")
+    assert code == 0, output[-4000:]
+    # What is called p2p-lab* is the image's own.
+    names = "! -name 'p2p-lab*' '(' -name 'p2p*' -o -name ringrift -o -name post_start.sh ')'"
+    for node in OTHERS:
+        assert shell(node, f"find / -xdev -path /proc -prune -o {names} -print") == ""
+        assert processes(node) == []
+        assert supervisors(node) == []
+    assert on(VAST, "cat", HOOKS[VAST]).splitlines()[0::2] == ["#!/bin/bash", "sleep infinity"]
+    assert on(VAST, "stat", "-c", "%a", HOOKS[VAST]) == "700"
