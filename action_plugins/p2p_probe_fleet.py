@@ -125,7 +125,7 @@ class Nodes:
         thread.start()
 
     def answers(self) -> dict[str, Answer]:
-        """Return what each answered, and end what is still waiting when its time is over."""
+        """Return what each answered, in the order asked; end what still waits when its time is over."""
         for thread, began in self._asked.values():
             thread.join(max(0.0, began + self._seconds - time.monotonic()))
         with self._guard:
@@ -138,7 +138,8 @@ class Nodes:
             "failed": True,
             "msg": f"Task failed: Timed out after {self._seconds:g} second(s).",
         }
-        return found | dict.fromkeys(late, told)
+        # What a run does, and foretells, must not depend on who answers first.
+        return {name: found.get(name, told) for name in self._asked}
 
 
 def _end_children() -> None:

@@ -58,6 +58,22 @@ def test_so_many_wait_at_a_time_and_no_more() -> None:
     assert max(most) == 3
 
 
+def test_answers_come_in_the_order_asked_whoever_was_first() -> None:
+    nodes, second_is_done = Nodes(2, 60), threading.Event()
+
+    def first() -> Answer:
+        second_is_done.wait(30)
+        return {"probe": 1}
+
+    def second() -> Answer:
+        second_is_done.set()
+        return {"probe": 2}
+
+    nodes.ask("first", first)
+    nodes.ask("second", second)
+    assert list(nodes.answers().items()) == [("first", {"probe": 1}), ("second", {"probe": 2})]
+
+
 def test_one_that_never_answers_holds_nobody_up() -> None:
     """What connects to a late one is ended: all of the process group, hence one of its own here."""
     script = """
