@@ -149,7 +149,17 @@ def remove(harness: Harness) -> None:
     harness.quiet("remove", "remove.yml", *limit)
 
 
-TRIALS: tuple[Callable[[Harness], None], ...] = (deploy, upgrade_and_rollback, remove)
+def change_voters(harness: Harness) -> None:
+    """Compare a voter replaced by a node that did not vote, in a fleet of them and one node more."""
+    leaves, joins, other = "vultr-preview-3", "runpod-preview-older", "runpod-preview-stopped"
+    titles = dict.fromkeys(VOTERS, "voter that stays") | {leaves: "leaves", joins: "joins", other: "node"}
+    voters = [joins if name == leaves else name for name in VOTERS]
+    harness.fleet.write(voters, among=titles)
+    # The node that joins rents by the hour, which the policy does not like.
+    harness.compare("voters, one replaced", titles, "voters.yml", "-e", "p2p_voter_policy=warn")
+
+
+TRIALS: tuple[Callable[[Harness], None], ...] = (deploy, upgrade_and_rollback, remove, change_voters)
 
 
 def main() -> int:

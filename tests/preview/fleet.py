@@ -60,7 +60,7 @@ class Fleet:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.reports, self.identity = folder / "reports", folder / "identity"
-        hosts = {
+        self._hosts = {
             name: {
                 "ssh_host": name,
                 "ssh_user": "root",
@@ -72,13 +72,17 @@ class Fleet:
             }
             for name in START_STATES
         }
-        self._fleet = folder / "distributed_hosts.yaml"
-        self._fleet.write_text(json.dumps({"hosts": hosts, "p2p_voters": list(VOTERS)}))
+        self._fleet, self._reach = folder / "distributed_hosts.yaml", folder / "connections.yml"
+        self.write(VOTERS)
+        self._runs = 0
+
+    def write(self, voters: Iterable[str], among: Iterable[str] = START_STATES) -> None:
+        """Write the fleet file: who votes, among these nodes; and how they are reached."""
+        hosts = {name: self._hosts[name] for name in among}
+        self._fleet.write_text(json.dumps({"hosts": hosts, "p2p_voters": list(voters)}))
         # Variables of a run would be stronger than what a task on the controller says.
         reach = {name: {"ansible_connection": "community.docker.docker"} for name in hosts}
-        self._reach = folder / "connections.yml"
         self._reach.write_text(json.dumps({"all": {"hosts": reach}}))
-        self._runs = 0
 
     def run(self, playbook: str, *words: str) -> list[dict[str, Any]]:
         """Run a playbook of the project, and return its events; its output is kept in the folder.
