@@ -33,7 +33,7 @@ PLAY = """
   gather_facts: false
   vars: {p2p_cluster: lab}
   tasks:
-    - ansible.builtin.import_role: {name: p2p_identity, tasks_from: validate}
+    - ansible.builtin.import_role: {name: p2p_identity, tasks_from: variables}
     - ansible.builtin.import_role: {name: p2p_identity, tasks_from: preview}
     - ansible.builtin.import_role: {name: p2p_identity, rolespec_validate: false}
 - name: The nodes
@@ -44,7 +44,7 @@ PLAY = """
     ansible_connection: local
     ansible_python_interpreter: "{{ ansible_playbook_python }}"
   tasks:
-    - ansible.builtin.import_role: {name: p2p_identity, tasks_from: validate}
+    - ansible.builtin.import_role: {name: p2p_identity, tasks_from: variables}
     - ansible.builtin.copy:
         dest: "{{ out }}/{{ inventory_hostname }}.json"
         content: >-
