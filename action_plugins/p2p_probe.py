@@ -143,8 +143,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
         try:
             done = self._low_level_execute_command(command(interpreters), in_data=payload(params))
         except AnsibleConnectionFailure as error:
-            if isinstance(error.__cause__, BrokenPipeError):
-                # ssh closed its input while Ansible still wrote, so its reason was lost: it is told again.
+            if isinstance(error.__cause__, BrokenPipeError) or "mux_client_" in error.message:
+                # Either ssh closed its input while Ansible still wrote, and its reason was lost, or a kept
+                # connection turned out to be dead, which is no reason: a login of its own tells why.
                 self._low_level_execute_command("exit 0")
                 return None
             # Which of two messages it is depends on whether ssh ended before it was given the program.
