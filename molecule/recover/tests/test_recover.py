@@ -132,7 +132,9 @@ def test_two_of_three_destroyed_and_a_stale_leader_comes_back(play: Play, newer:
     gone = settled()
     other, survivor = (name for name in VOTERS if name != gone)
     before = term()
-    with watched("rebuilt from the survivor"):
+    with watched("rebuilt from the survivor") as watch:
+        # The gap begins with the last answer of the leader that goes.
+        wait_for(lambda: bool(watch.spans()), LONG_S, lambda: str(watch.answers))
         live.on(gone, "systemctl", "stop", *SERVICES)
         live.on(gone, "cp", "-a", DATA, "/root/stale")
         destroy(gone, other)
