@@ -19,7 +19,7 @@ YOUNG_SECONDS = 60.0
 MIN_INODES = 1000
 # How etcd's log says that a member and its peers do not belong together.
 _OTHER_CLUSTER = "cluster id mismatch"
-_MANAGERS = re.compile(r"^(?:Start|Stopp)(?:ing|ed) |^\S+\.service: ")
+_MANAGERS = re.compile(r"^(?:Start|Stopp)(?:ing|ed) |^Failed to start |^\S+\.service: ")
 _NO_MODULE = re.compile(r"(?:ModuleNotFoundError|ImportError): .*?(?:No module named )?'?([\w.]+)'?\s*$")
 
 

@@ -50,6 +50,7 @@ MANAGED = [
     "--port: invalid int value: 'eighty'",
     "p2p_orchestrator.service: Main process exited, code=exited, status=2/INVALIDARGUMENT",
     "p2p_orchestrator.service: Failed with result 'exit-code'.",
+    "Failed to start p2p_orchestrator.service - p2p orchestrator.",
     "Stopped p2p_orchestrator.service - p2p orchestrator.",
     "Starting p2p_orchestrator.service - p2p orchestrator...",
 ]
