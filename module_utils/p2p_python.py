@@ -94,13 +94,16 @@ def ask(path: str, timeout: float = 20) -> Interpreter:
 def candidates() -> List[str]:
     """Return the interpreters on this node, those whose name carries the newest version first.
 
-    Those in home directories are left out for root: a sandboxed service could not run them.
+    Those in home directories are left out for root: a sandboxed service could not run them. So are those of
+    virtual environments, which would also hide the interpreter that they link to.
     """
     folders = [folder for folder in os.environ.get("PATH", "").split(":") if os.path.isabs(folder)]
     folders += list(_FOLDERS) + sorted(glob.glob("/opt/*/bin"))
     found: Dict[str, Tuple[int, str]] = {}
     for folder in folders:
         if os.geteuid() == 0 and folder.startswith(("/root/", "/home/")):
+            continue
+        if os.path.exists(os.path.join(os.path.dirname(os.path.abspath(folder)), "pyvenv.cfg")):
             continue
         for path in glob.glob(os.path.join(folder, "python3*")):
             match = re.fullmatch(r"python3(?:\.(\d+))?", os.path.basename(path))

@@ -150,6 +150,18 @@ def test_the_newest_that_can_make_environments(path_only: Path) -> None:
     assert OLDEST == (3, 10)
 
 
+def test_an_environment_on_the_path_does_not_hide_the_python_that_it_links_to(
+    path_only: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_python(path_only / "python3.11", "3.11.1", venv=True)
+    linked = tmp_path / "app" / "bin" / "python3"
+    linked.parent.mkdir(parents=True)
+    linked.symlink_to(path_only / "python3.11")
+    (tmp_path / "app" / "pyvenv.cfg").write_text("home = x\n")
+    monkeypatch.setenv("PATH", f"{linked.parent}:{path_only}")
+    assert candidates() == [str(path_only / "python3.11")]
+
+
 def test_a_python_that_does_not_run(tmp_path: Path) -> None:
     with pytest.raises(PythonError, match=r"does not run|No such file"):
         choose(str(tmp_path / "python3"))
