@@ -1,4 +1,4 @@
-"""What pyinfra and a script deploy beside the cluster: a service `bench-p2p` that runs the program alone."""
+"""What pyinfra and a script deploy beside the cluster: a service `bench-p2p`, as costly to start as the program."""
 
 from __future__ import annotations
 
@@ -21,16 +21,19 @@ CREDENTIAL = "-----BEGIN BENCH-----\n" + "0123456789abcdef" * 40 + "\n-----END B
 
 
 def unit() -> str:
-    """Return the unit: the deployed program, kept as the roles keep it, electing nobody but itself."""
+    """Return the unit: what the program loads at its start, kept as the roles keep it.
+
+    The program itself would be taken for an orchestrator that somebody started, and stopped by the next deploy.
+    """
     return f"""[Unit]
-Description=p2p orchestrator of a bench
+Description=Stand-in for an orchestrator, of a bench
 After=network-online.target
 
 [Service]
-Type=notify
+Type=exec
 EnvironmentFile={CONFIG}/node.conf
 WorkingDirectory=/opt/p2p-cluster/current
-ExecStart=/opt/p2p-cluster/current/venv/bin/python -m p2p_orchestrator --host 127.0.0.1
+ExecStart=/opt/p2p-cluster/current/venv/bin/python -c "import aiohttp.web, prometheus_client, psutil, signal; signal.pause()"
 Restart=always
 RestartSec=2
 User=p2p
