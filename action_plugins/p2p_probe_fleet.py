@@ -7,6 +7,7 @@ side. Everything else is Ansible's: how an option is found, how a connection is 
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import os
 import signal
@@ -80,10 +81,12 @@ class Prepared(TaskExecutor):  # type: ignore[misc]  # Ansible ships no type inf
         """Return the action with its variables.
 
         Raises:
-            AnsibleError: An option or a variable of the connection has no value.
+            AnsibleError: Something has no value, or cannot be made; the message says what.
         """
-        self._execute(self._task_templar, self._job_vars)
-        held: Held = self._handler
+        told = self._execute(self._task_templar, self._job_vars)
+        held: Held | None = getattr(self, "_handler", None)
+        if held is None:
+            raise AnsibleError(str(told.get("msg") or told))
         return held
 
 
@@ -183,6 +186,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
 
     def _question(self, name: str, variables: Mapping[str, Any]) -> Callable[[], Answer]:
         """Return what asks one node, or gives the reason why it cannot be asked."""
+        # Ansible prepares tasks where nothing else goes on; here threads ask other nodes meanwhile.
+        with contextlib.suppress(AnsibleError):
+            return self._held(name, variables).answer
         try:
             return self._held(name, variables).answer
         except AnsibleError as error:

@@ -133,8 +133,9 @@ def plan(
     _settle_empty_stores(voters, quorum, voter_answers, result)
     counting = {*quorum["counting"], *result["voters_at_once"]}
     result["quorum_expected"] = len(counting) * 2 > len(voters)
-    leading = {quorum["leader"], *_leaders(voter_answers.values())}
-    result["voters_one_by_one"].sort(key=lambda voter: voter in leading)
+    leaders = _leaders(voter_answers.values())
+    leading = {quorum["leader"], *leaders}
+    result["voters_one_by_one"].sort(key=lambda voter: (voter in leaders, voter in leading))
     result["split"] = why_split(voters, quorum, answers, voter_answers, accept_outage=accept_outage)
     if any(leading) and not going_over and quorum["tolerates"] >= 0:
         _choose_canary(result)
@@ -317,12 +318,14 @@ def planned(hostvars: Mapping[str, Any], part: str) -> list[str]:
     return names
 
 
-def digests(answers: Mapping[str, Answer], path: str) -> dict[str, str]:
-    """Return the SHA-256 of a file on each node that answered and has it."""
-    found = {
-        name: answer["probe"]["digests"].get(path) for name, answer in answers.items() if "probe" in answer
+def digests(answers: Mapping[str, Answer], name: str) -> dict[str, str]:
+    """Return the SHA-256 of a file on each node that has it, in whichever folder that is."""
+    return {
+        node: digest
+        for node, answer in answers.items()
+        for path, digest in (answer.get("probe") or {"digests": {}})["digests"].items()
+        if digest and path.rpartition("/")[2] == name
     }
-    return {name: digest for name, digest in found.items() if digest}
 
 
 def any_drift(answers: Mapping[str, Answer]) -> bool:
@@ -360,8 +363,8 @@ def _why(answer: Answer) -> str:
     line = line.removeprefix("Task failed: ").removeprefix("Failed to connect to the host via ssh: ")
     if _NO_ROOT.search(line):
         line += (
-            ": the user is not root and has no sudo without a password; give it that, or another ssh_user."
-            " Nothing was written"
+            ": the user is not root and has no sudo without a password; give it that, or another ssh_user,"
+            " or a folder of that user's to deploy to without root (rootless_dir). Nothing was written"
         )
     return line
 

@@ -182,20 +182,22 @@ def _spare(quorum: Quorum, stopping: str, what: str, *, accept_outage: bool) -> 
     )
 
 
-def takes_part(answer: Mapping[str, Any], *, store: bool) -> bool:
+def takes_part(answer: Mapping[str, Any], *, store: bool, listened: bool = True) -> bool:
     """Tell whether a voter counts again after a restart.
 
-    It answers, knows a leader and has listened to the nodes for a whole window: were the next voter stopped
+    It answers, knows a leader and has listened to the nodes for a whole window: were the leader stopped
     before that, nobody would know any more who is alive.
 
     Args:
         answer: The registered result of its probe.
         store: Whether it holds an etcd member, too.
+        listened: Whether it must have listened. While the leader stays another voter may be stopped before:
+            the leader knows who is alive, and to take its place takes a window of listening in any case.
     """
     probe = answer.get("probe") or {}
     status = probe.get("http", {}).get("status", {})
     body = status.get("body") or {}
-    ready = bool(body.get("leader_id")) and body.get("listened", True)
+    ready = bool(body.get("leader_id")) and (not listened or body.get("listened", True))
     member = _etcd(answer)
     return ready and (not store or (member is not None and _why_not_counting(member, 0) is None))
 

@@ -98,7 +98,7 @@ options:
   voter_policy:
     description:
       - What to do about a voter that is in a container, NAT-blocked, a relay, at a provider that takes
-        machines away, not ready, or not enabled.
+        machines away, not ready, not enabled, or deployed to without root.
     type: str
     choices:
       warn: A line of warning for each, and an entry in C(p2p_voter_warnings).
@@ -186,6 +186,7 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _ADDRESS = re.compile(r"[A-Za-z0-9_:.][A-Za-z0-9_.:%-]*")
 _URL = re.compile(r"https?://[A-Za-z0-9_.\[\]:%-]+(/\S*)?")
 _USER = re.compile(r"[^\s@-][^\s@]*")
+_FOLDER = re.compile(r"(/[^/\n\"'$`\\%]+){2,}/?")  # what every file that names it can hold
 _STRING_TAG = "tag:yaml.org,2002:str"
 _PLAIN_TAGS = {
     yaml.ScalarNode: _STRING_TAG,
@@ -198,10 +199,14 @@ _TRUE = frozenset({"true", "yes", "on", "y", "1"})
 _FALSE = frozenset({"false", "no", "off", "n", "0", ""})
 _FLAGS = ("p2p_enabled", "nat_blocked", "force_relay_mode", "is_container", "is_ephemeral")
 _PORTS = ("ssh_port", "p2p_port", "p2p_public_port", "socks5_port")
-_WORDS = ("ssh_user", "ssh_key", "ssh_proxy", "ringrift_path", "role", "status", "provider")
+_WORDS = (
+    *("ssh_user", "ssh_key", "ssh_proxy", "ringrift_path", "role", "status", "provider"),
+    *("rootless_dir", "service_manager", "start_hook"),
+)
 MEANINGFUL_KEYS = frozenset(
     {*_FLAGS, *_PORTS, *_WORDS, "ssh_host", "tailscale_ip", "p2p_public_host"}
     | {"needs_userspace_tailscale", "relay_primary", "venv_activate"}
+    | {"rootless_dir", "service_manager", "start_hook"}
 )
 SLIP_LIKENESS = 0.87  # finds ssh_prt and p2p_enable, and leaves cpu and gpu_vram alone
 
@@ -628,6 +633,7 @@ class HostCheck:
         self._check_addresses()
         self._check_kinds()
         self._check_user_and_provider()
+        self._check_rootless()
         self._check_proxy()
 
     def _refuse_host(self, message: str) -> None:
@@ -702,6 +708,22 @@ class HostCheck:
             self._refuse("ssh_user", f"{user!r} is no user name; write the name to log in with")
         if provider and is_taken(group_name(str(provider).strip().lower())):
             self._refuse("provider", f"{provider!r} is the name of another group; write another word")
+
+    def _check_rootless(self) -> None:
+        folder, user = self.host.get("rootless_dir"), self.host.get("ssh_user")
+        if folder is None:
+            return
+        if not _FOLDER.fullmatch(str(folder)):
+            self._refuse(
+                "rootless_dir",
+                f"{folder!r} is no absolute path of two parts or more without quotes, '$', '%' and '\\';"
+                " write such as /home/alice/p2p-cluster",
+            )
+        if user in (None, "root"):
+            self._refuse(
+                "rootless_dir",
+                "is for a user who is not root; write that user as ssh_user, or remove this key",
+            )
 
     def _check_proxy(self) -> None:
         way, proxy = [str(self.name)], self.host.get("ssh_proxy")
@@ -1018,6 +1040,7 @@ class Builder:
             "p2p_is_voter": name in self.voters,
             "p2p_nat_blocked": bool(flag(host.get("nat_blocked"))),
             "p2p_is_container": bool(flag(host.get("is_container"))),
+            "p2p_rootless_dir": str(host.get("rootless_dir") or "").rstrip("/"),
         }
 
     @staticmethod
@@ -1082,6 +1105,7 @@ class Builder:
                 ),
                 (status not in self.deployable, "not_ready", f"has the status {status!r}"),
                 (not flag(host.get("p2p_enabled")), "disabled", "is not enabled (p2p_enabled)"),
+                (host.get("rootless_dir"), "rootless", "is deployed to without root, which etcd needs"),
             )
             found += [
                 {

@@ -71,7 +71,7 @@ actions:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.p2p_systemd import ServiceError
-from ansible.module_utils.p2p_takeover import TakeoverError, action, end, find, foreign
+from ansible.module_utils.p2p_takeover import TakeoverError, action, end, find, forbidden, foreign
 
 
 def main() -> None:
@@ -97,6 +97,9 @@ def main() -> None:
         module.fail_json(msg=why_not)
     try:
         found = find(module.params, module.params["timeout"])
+        why_not = forbidden(found)
+        if why_not:
+            module.fail_json(msg=why_not)
         if found and not module.check_mode:
             end(found, module.params["timeout"])
     except (ServiceError, TakeoverError, OSError) as error:

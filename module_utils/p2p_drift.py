@@ -10,7 +10,7 @@ from .p2p_environment import BrokenEnvironmentError, lacking
 from .p2p_releases import root_drift
 from .p2p_services import for_manager, manager_for, names_asked, restarts_service, service_drift
 from .p2p_systemd import ServiceError, UnitState
-from .p2p_takeover import action, find, foreign
+from .p2p_takeover import action, find, forbidden, foreign
 
 States = Callable[[], Mapping[str, UnitState]]
 
@@ -97,6 +97,9 @@ def _takeover(
     found = [{"part": "port", "name": str(spec["port"]), "why": why_not, "restarts": []}] if why_not else []
     # What runs there now may be what the node takes part with.
     earlier = [] if why_not else find(spec, timeout, states)
+    why_not = forbidden(earlier)
+    if why_not:
+        return [{"part": "port", "name": str(spec["port"]), "why": why_not, "restarts": []}]
     return found + [
         {"part": "legacy", "name": item.name, "why": action(item), "restarts": [spec["service"]]}
         for item in earlier

@@ -290,5 +290,8 @@ def watchdogs() -> List[Dict[str, str]]:
         for path in places
         if os.path.isfile(path)
         for line in _read(path).splitlines()
-        if not line.lstrip().startswith("#") and (PROGRAM in line or "ringrift-p2p" in line)
+        if not line.lstrip().startswith("#")
+        and (PROGRAM in line or "ringrift-p2p" in line)
+        # What starts ours with the machine.
+        and "/supervisord -c " not in line
     ]

@@ -128,10 +128,16 @@ def _marks(name: str) -> Tuple[str, str]:
     return "# BEGIN p2p-cluster %s\n" % name, "# END p2p-cluster %s\n" % name
 
 
-def hook_block(name: str, words: Sequence[str]) -> str:
-    """Return the lines that start supervisord when the container starts; their failure stops nothing else."""
+def hook_block(name: str, words: Sequence[str], before: str = "") -> str:
+    """Return the lines that start supervisord when the machine does; their failure stops nothing else.
+
+    Args:
+        name: the service.
+        words: what starts it.
+        before: what a table of cron has before a command.
+    """
     begin, end = _marks(name)
-    return "%s%s || true\n%s" % (begin, " ".join(shlex.quote(word) for word in words), end)
+    return "%s%s%s || true\n%s" % (begin, before, " ".join(shlex.quote(word) for word in words), end)
 
 
 def hook_state(text: Optional[str], name: str, block: str) -> str:
@@ -141,15 +147,21 @@ def hook_state(text: Optional[str], name: str, block: str) -> str:
     return "enabled" if block in text else "outdated"
 
 
-def with_hook(text: Optional[str], name: str, block: str) -> str:
+def with_hook(text: Optional[str], name: str, block: str, new: str = NEW_HOOK) -> str:
     """Return a start script with the block, before what else is in it.
 
     Something later in it may never come to an end.
 
+    Args:
+        text: the script's, or a table of cron's; None where there is none.
+        name: the service.
+        block: from `hook_block`.
+        new: what one begins with that is made.
+
     Raises:
         ValueError: if it is no shell script.
     """
-    rest = NEW_HOOK if text is None else without_hook(text, name)
+    rest = new if text is None else without_hook(text, name)
     first, newline, others = rest.partition("\n")
     if not first.startswith("#!"):
         return block + rest

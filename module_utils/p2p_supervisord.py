@@ -11,11 +11,10 @@ import socket
 import time
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from .p2p_files import file_diff, ownership, write_file
 from .p2p_processes import start_time
 from .p2p_run import last_lines, run
+from .p2p_start_hook import start_hook
 from .p2p_supervisor_text import (
-    NEW_HOOK,
     configuration,
     exits,
     hook_block,
@@ -51,7 +50,8 @@ class Supervisord:
     Args:
         timeout: seconds that each question to it may take.
         place: `folder` (of its files), `bin` (of the environment that holds it) and `hook` (the script that
-            runs when the container starts); the last two may be missing where nothing is started or enabled.
+            runs when the container starts, or `crontab`); the last two may be missing where nothing is
+            started or enabled.
     """
 
     name = "supervisord"
@@ -62,7 +62,7 @@ class Supervisord:
             raise ServiceError("supervisord keeps its files in a folder: give place.folder")
         self.folder = os.path.expanduser(str(place["folder"])).rstrip("/")
         self.binaries = os.path.expanduser(str(place.get("bin") or ""))
-        self.hook = _hook_path(place.get("hook"))
+        self.hook = start_hook(place.get("hook"), timeout)
         self.root = os.geteuid() == 0
 
     @staticmethod
@@ -198,41 +198,29 @@ class Supervisord:
 
     def _block(self, name: str) -> str:
         home = pwd.getpwuid(os.geteuid()).pw_dir
-        return hook_block(name, start_words(self.binaries, self.definition_path(name), home))
-
-    def _hook_text(self) -> Optional[str]:
-        try:
-            with open(self.hook, encoding="utf-8", errors="surrogateescape") as handle:
-                return handle.read()
-        except FileNotFoundError:
-            return None
+        words = start_words(self.binaries, self.definition_path(name), home)
+        return hook_block(name, words, self.hook.before_a_line if self.hook else "")
 
     def _enabled(self, name: str) -> str:
-        return hook_state(self._hook_text(), name, self._block(name)) if self.hook else ""
+        return hook_state(self.hook.read(), name, self._block(name)) if self.hook else ""
 
     def _rewritten(self, name: str, wanted: bool) -> Tuple[Optional[str], Optional[str]]:
         """Return the start script's text as it is and as it should be; None where there is none."""
         if not self.hook:
             raise ServiceError("what starts %s with its container is not known: give place.hook" % name)
-        before = self._hook_text()
+        before = self.hook.read()
         if not wanted:
             after = without_hook(before, name) if before is not None else None
-            return before, None if after == NEW_HOOK and after != before else after
+            return before, None if after == self.hook.new and after != before else after
         try:
-            return before, with_hook(before, name, self._block(name))
+            return before, with_hook(before, name, self._block(name), self.hook.new)
         except ValueError as error:
-            raise ServiceError("%s %s" % (self.hook, error)) from error
+            raise ServiceError("%s %s" % (self.hook.name, error)) from error
 
     def enable_diffs(self, name: str, wanted: bool) -> List[Dict[str, str]]:
         """Return what enabling or disabling a service changes in the script of the container's start."""
         before, after = self._rewritten(name, wanted)
-        if before == after:
-            return []
-        described = ownership(self.hook)
-        mode, _, who = (described or "0755 ").partition(" ")
-        owner, _, group = who.partition(":")
-        held = {"path": self.hook, "mode": mode, "owner": owner or None, "group": group or None}
-        return [file_diff(held, after, secret=False)]
+        return [self.hook.diff(after)] if self.hook and before != after else []
 
     def enable(self, name: str, wanted: bool) -> None:
         """Let a service start with its container, or not.
@@ -241,15 +229,8 @@ class Supervisord:
             ServiceError: if the script that runs then cannot be changed.
         """
         before, after = self._rewritten(name, wanted)
-        if before == after:
-            return
-        if after is None:
-            os.unlink(self.hook)
-            return
-        mode, _, who = (ownership(self.hook) or "0755 ").partition(" ")
-        owner, _, group = who.partition(":")
-        held = {"mode": mode, "owner": owner or None, "group": group or None}
-        write_file(self.hook, after.encode("utf-8", "surrogateescape"), held)
+        if self.hook and before != after:
+            self.hook.write(after)
 
     # -- starting and stopping ----------------------------------------------------------------------
 
@@ -342,15 +323,6 @@ class Supervisord:
             "%s did not come up: %s (%s), exit status %d, %d restarts. Its last words:\n%s"
             % (name, state.active, state.sub, state.status, state.restarts, lines)
         )
-
-
-def _hook_path(hook: Optional[str]) -> str:
-    """Return the script that runs at the container's start; below their home for users who are not root."""
-    if not hook:
-        return ""
-    if os.geteuid() != 0 and not hook.startswith("~"):
-        hook = "~/" + os.path.basename(hook)
-    return os.path.realpath(os.path.expanduser(hook))
 
 
 def _end_of(path: str, begin: int = 0) -> str:

@@ -111,6 +111,35 @@ def foreign(spec: Mapping[str, Any]) -> Optional[str]:
     )
 
 
+def forbidden(found: Sequence[Finding]) -> Optional[str]:
+    """Return why a user who is not root may not end an earlier life, or None.
+
+    Args:
+        found: from `find`.
+    """
+    if os.geteuid() == 0:
+        return None
+    for item in found:
+        if not _mine(item):
+            return (
+                "%s belongs to another user, and this deploy is without root: have that user or root stop it"
+                " and what starts it"
+                % (item.name if item.kind in ("unit", "cron") else shlex.quote(item.name))
+            )
+    return None
+
+
+def _mine(item: Finding) -> bool:
+    if item.kind == "unit":
+        return False
+    if item.kind == "cron":
+        return os.access(item.name, os.W_OK)
+    try:
+        return os.stat("/proc/%d" % item.pid).st_uid == os.geteuid()
+    except OSError:
+        return True  # it has ended meanwhile
+
+
 def action(item: Finding) -> str:
     """Return in words what is done with a finding."""
     if item.kind == "unit":

@@ -16,6 +16,7 @@ from tests.integration.deploy.live import Run, leader, on, release, status, wait
 VOTERS = ("hetzner-cpu61", "hetzner-cpu62", "vultr-a100-61")
 VAST, RUNPOD = "vast-28918761", "runpod-h100-61"
 OTHERS = (VAST, RUNPOD)
+SHARED, HOME = "lambda-a10-61", "/srv/odd home/alice"
 HOOKS = {VAST: "/root/onstart.sh", RUNPOD: "/post_start.sh"}
 ROOT = "/opt/p2p-cluster"
 CONTROL = f"{ROOT}/current/venv/bin/supervisorctl -c {ROOT}/supervisor/p2p_orchestrator.conf"
@@ -98,6 +99,34 @@ def test_the_users_start_script_is_kept_and_one_is_made() -> None:
     assert on(RUNPOD, "stat", "-c", "%a", HOOKS[RUNPOD]) == "755"
 
 
+def test_without_root_all_lies_in_the_users_folder_and_runs_as_the_user() -> None:
+    ((_, parent, user),) = processes(SHARED)
+    assert user == "alice"
+    (keeper,) = supervisors(SHARED)
+    assert parent == keeper
+    assert on(SHARED, "stat", "-c", "%U", f"/proc/{keeper}") == "alice"
+    # Beside the home: the table of cron, and what the image brings.
+    theirs = "find / -xdev '(' -path /proc -o -path '{}' -o -path /tmp ')' -prune -o -user alice -print"
+    assert shell(SHARED, theirs.format(HOME)).splitlines() == ["/var/spool/cron/crontabs/alice"]
+    ours = "ls -d /opt/p2p-cluster /etc/ringrift /var/lib/p2p_orchestrator /root/onstart.sh; id p2p"
+    assert all("no such" in line.lower() for line in shell(SHARED, ours).splitlines())
+    key = f"{HOME}/p2p cluster/etc/tls/node.key"
+    assert on(SHARED, "stat", "-c", "%a %U", key) == "600 alice"
+
+
+def test_without_root_cron_starts_it_with_the_machine(play: Play) -> None:
+    live.docker("restart", "--time", "10", SHARED)
+    assert processes(SHARED) == []
+    # What a machine that boots does: it starts cron, whose note of an earlier start is gone.
+    shell(SHARED, "rm -f /run/crond.reboot; cron")
+    wait_for(lambda: takes_part(SHARED), PATIENCE_S, lambda: shell(SHARED, "crontab -u alice -l; ps -ef"))
+    ((_, _, user),) = processes(SHARED)
+    assert user == "alice"
+    code, output = play("--check", "--limit", SHARED)
+    assert code == 0, output[-4000:]
+    assert "0 of 1 nodes would change" in output
+
+
 def test_all_are_alive_though_one_refuses_what_comes_in() -> None:
     for node in OTHERS:
         comes_back(node)
@@ -162,7 +191,7 @@ def test_a_container_that_restarts_comes_back_by_itself(node: str) -> None:
 def test_nothing_is_foretold_after_a_restart(play: Play) -> None:
     code, output = play("--check", "--diff")
     assert code == 0, output[-4000:]
-    assert "0 of 5 nodes would change" in output
+    assert "0 of 6 nodes would change" in output
 
 
 def test_a_new_release_and_back(play: Play, tmp_path: Path) -> None:
@@ -189,10 +218,10 @@ def test_a_new_release_and_back(play: Play, tmp_path: Path) -> None:
 
 
 def test_removed_containers_keep_no_trace(play: Play) -> None:
-    words = ("--limit", ",".join(OTHERS))
+    words = ("--limit", ",".join((*OTHERS, SHARED)))
     code, output = play(*words, "--check", playbook="remove.yml")
     assert code == 0, output[-4000:]
-    assert [len(processes(node)) for node in OTHERS] == [1, 1]
+    assert [len(processes(node)) for node in (*OTHERS, SHARED)] == [1, 1, 1]
     code, output = play(*words, playbook="remove.yml")
     assert code == 0, output[-4000:]
     # What is called p2p-lab* is the image's own.
@@ -201,5 +230,9 @@ def test_removed_containers_keep_no_trace(play: Play) -> None:
         assert shell(node, f"find / -xdev -path /proc -prune -o {names} -print") == ""
         assert processes(node) == []
         assert supervisors(node) == []
+    assert processes(SHARED) == []
+    assert supervisors(SHARED) == []
+    assert "no crontab for alice" in shell(SHARED, "crontab -u alice -l")
+    assert shell(SHARED, f"find '{HOME}' -name '*p2p*' -o -name ringrift") == ""
     assert on(VAST, "cat", HOOKS[VAST]).splitlines()[0::2] == ["#!/bin/bash", "sleep infinity"]
     assert on(VAST, "stat", "-c", "%a", HOOKS[VAST]) == "700"

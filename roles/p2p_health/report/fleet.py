@@ -90,6 +90,7 @@ def _host(name: str, known: Mapping[str, Any], ssh_args: str, here: Path) -> Hos
         port=int(known.get("p2p_port") or 8770),
         traits=_traits(known, entry),
         ssh=_ssh(known=known, words=words, address=address, port=port, hosts_file=hosts_file, here=here),
+        sudo="" if known.get("p2p_rootless_dir") else "sudo ",
         forget_key=_forget(address, port, _relative(hosts_file or KNOWN_HOSTS, here)),
     )
 

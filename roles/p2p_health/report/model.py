@@ -34,7 +34,11 @@ STATES = (
 
 @dataclass(frozen=True)
 class Host:
-    """A node as the fleet file has it. `ssh` is a login to paste, `forget_key` what forgets its host key."""
+    """A node as the fleet file has it.
+
+    `ssh` is a login to paste, `sudo` what goes before a command that takes the rights of a deploy,
+    `forget_key` what forgets its host key.
+    """
 
     name: str
     provider: str = "unknown"
@@ -45,6 +49,7 @@ class Host:
     port: int = 8770
     traits: tuple[str, ...] = ()
     ssh: str = "ssh"
+    sudo: str = "sudo "
     forget_key: str = "ssh-keygen -R"
 
 

@@ -73,14 +73,14 @@ def _look(seen: Observation, host: Host, service: str) -> str:
     unit = seen.services.get(service)
     look = (unit.look if unit else "") or f"journalctl -u {service} -n 50 --no-pager"
     # A rented container has no sudo, and is logged in to as root.
-    sudo = "" if "supervisorctl" in look and "root@" in host.ssh else "sudo "
+    sudo = "" if "supervisorctl" in look and "root@" in host.ssh else host.sudo
     return f"{host.ssh} '{sudo}{look}'"
 
 
 def _machine(seen: Observation, host: Host, fleet: Fleet) -> Iterator[Finding]:
     disk = seen.disk or {}
     free, inodes = disk.get("free_mb"), disk.get("inodes_free")
-    look = f"{host.ssh} 'df -h {disk.get('path', '/')}; sudo du -xh / | sort -h | tail -20'"
+    look = f"{host.ssh} 'df -h {disk.get('path', '/')}; {host.sudo}du -xh / | sort -h | tail -20'"
     if free is not None and free < fleet.min_free_mb:
         yield Finding(
             "disk_full", f"{free} MB free on {disk.get('path')}, {fleet.min_free_mb} MB are needed", look
@@ -100,7 +100,7 @@ def _machine(seen: Observation, host: Host, fleet: Fleet) -> Iterator[Finding]:
         yield Finding(
             "port_conflict",
             f"{name} (pid {pid}) listens on port {host.port}: {listener.get('cmdline') or name}",
-            f"{host.ssh} 'sudo kill {pid}' && {_deploy(host, fleet)}",
+            f"{host.ssh} '{host.sudo}kill {pid}' && {_deploy(host, fleet)}",
         )
 
 

@@ -1,4 +1,4 @@
-"""What pyinfra and a script deploy beside the cluster: a service `bench-p2p`, as costly to start as the program."""
+"""What pyinfra and a script deploy beside the cluster: a service `bench-p2p` that costs as much to start."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ CREDENTIAL = "-----BEGIN BENCH-----\n" + "0123456789abcdef" * 40 + "\n-----END B
 def unit() -> str:
     """Return the unit: what the program loads at its start, kept as the roles keep it.
 
-    The program itself would be taken for an orchestrator that somebody started, and stopped by the next deploy.
+    The next deploy would take the program itself for one that somebody started by hand, and stop it.
     """
+    program = "import aiohttp.web, prometheus_client, psutil, signal; signal.pause()"
     return f"""[Unit]
 Description=Stand-in for an orchestrator, of a bench
 After=network-online.target
@@ -33,7 +34,7 @@ After=network-online.target
 Type=exec
 EnvironmentFile={CONFIG}/node.conf
 WorkingDirectory=/opt/p2p-cluster/current
-ExecStart=/opt/p2p-cluster/current/venv/bin/python -c "import aiohttp.web, prometheus_client, psutil, signal; signal.pause()"
+ExecStart=/opt/p2p-cluster/current/venv/bin/python -c "{program}"
 Restart=always
 RestartSec=2
 User=p2p

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import configparser
 import contextlib
+import json
 import os
 import sys
 import tempfile
@@ -85,7 +86,7 @@ def _measured(variant: Variant, inventory: Path, ssh_args: Sequence[str], folder
     if not variant.multiplexed:
         # The first value that ssh is given for an option counts.
         joined = " ".join(["-o ControlMaster=no -o ControlPath=none", *map(_quoted, ssh_args)])
-        words += ["-e", f'{{"ansible_ssh_args": {joined!r}}}'.replace("'", '"')]
+        words += ["-e", json.dumps({"ansible_ssh_args": joined})]
     if variant.silent:
         words += ["-e", '{"ansible_ignore_unreachable": true}']
     environment = {

@@ -61,10 +61,11 @@ class Node:
             raise AssertionError(f"{script}\nexited {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout.strip()
 
-    def module(self, module: str, *, check_mode: bool = False, **args: Any) -> Any:
-        """Run one module through `ansible` and return its answer, failed or not."""
+    def module(self, module: str, *, check_mode: bool = False, user: str = "root", **args: Any) -> Any:
+        """Run one module through `ansible` as a user, and return its answer, failed or not."""
         words = [
             module,
+            *("-u", user),
             *(["-a", json.dumps(args)] if args else []),
             *(["--check", "--diff"] if check_mode else []),
         ]

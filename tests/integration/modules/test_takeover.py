@@ -109,3 +109,16 @@ def test_a_program_that_is_no_orchestrator_is_left_alone_and_named(earlier: Node
     finally:
         earlier.sh("kill $(cat /root/old/web)")
         earlier.module("p2p_takeover", **GIVEN)
+
+
+def test_without_root_what_another_user_runs_is_named_and_nothing_is_ended(earlier: Node) -> None:
+    earlier.sh("id alice >/dev/null 2>&1 || useradd -m alice")
+    given = {**GIVEN, "root": "/home/alice/p2p", "manager": "supervisord"}
+    before = earlier.sh(SEEN)
+    wanted = {"takeover": {**given, "units": ["ringrift-p2p"]}}
+    probe = earlier.module("p2p_probe", user="alice", wanted=wanted)["probe"]
+    answer = earlier.module("p2p_takeover", user="alice", **given)
+    assert answer["failed"]
+    assert "belongs to another user, and this deploy is without root" in answer["msg"]
+    assert [(item["part"], item["why"]) for item in probe["drift"]] == [("port", answer["msg"])]
+    assert earlier.sh(SEEN) == before

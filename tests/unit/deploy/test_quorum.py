@@ -139,3 +139,4 @@ def test_a_voter_is_back_when_both_its_services_take_part() -> None:
     deaf = voter("a")
     deaf["probe"]["http"]["status"]["body"]["listened"] = False
     assert not takes_part(deaf, store=True)
+    assert takes_part(deaf, store=True, listened=False)

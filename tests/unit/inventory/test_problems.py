@@ -59,6 +59,16 @@ REFUSED = {
         "2:3",
         "host 'voters' has the name of a group; rename",
     ),
+    "rootless_dir_relative": (
+        "hosts:\n  a:\n    ssh_host: x\n    ssh_user: me\n    rootless_dir: ~/p2p\n",
+        "5:19",
+        "a.rootless_dir: '~/p2p' is no absolute path of two parts or more",
+    ),
+    "rootless_dir_of_root": (
+        "hosts:\n  a:\n    ssh_host: x\n    ssh_user: root\n    rootless_dir: /srv/p2p\n",
+        "5:19",
+        "a.rootless_dir: is for a user who is not root; write that user as ssh_user",
+    ),
     "voters_no_list": (
         f"hosts:\n  a: {HOST}\np2p_voters: a\n",
         "3:1",

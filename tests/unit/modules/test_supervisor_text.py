@@ -114,6 +114,16 @@ def test_a_start_script_of_another_language_is_left_alone() -> None:
         with_hook("#!/usr/bin/python3\n", "x", BLOCK)
 
 
+def test_a_table_of_cron_holds_a_line_that_runs_at_the_start_of_the_machine() -> None:
+    words = start_words("/home/a b/venv/bin", "/home/a b/x.conf", "/home/a b")
+    block = hook_block("x", words, "@reboot ")
+    once = with_hook(None, "x", block, "")
+    assert once == block
+    assert once.splitlines()[1].startswith("@reboot env -i ")
+    assert without_hook(once, "x") == ""
+    assert without_hook(with_hook("0 1 * * * mine\n", "x", block, ""), "x") == "0 1 * * * mine\n"
+
+
 LOG = """\
 2026-11-23 01:00:00,001 INFO exited: x (exit status 1; not expected)
 2026-11-23 02:00:00,001 INFO supervisord started with pid 7
