@@ -237,7 +237,7 @@ def _remove_root(request: Request) -> Dict[str, Any]:
     root = request.root
     if not os.path.isdir(root) or os.path.islink(root):
         return _answer(root, [], [])
-    # In a preview what goes before is still there: supervisord's files, settings and data of a node without root.
+    # In a preview what goes before is still there: supervisord's files, a rootless node's settings and data.
     gone_by_then = {"supervisor", "etc", "data"} if request.check_mode else set()
     foreign = sorted(set(os.listdir(root)) - _OWN_ENTRIES - gone_by_then)
     if foreign:
