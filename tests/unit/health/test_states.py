@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -291,3 +292,10 @@ def test_what_follows_from_an_earlier_deployment_is_not_told_as_drift() -> None:
     drift = [{"part": "release", "name": "1.0", "why": "not there", "restarts": []}]
     node = _node(NODE, probe(NODE, processes=BY_HAND, drift=drift))
     assert (node["state"], node["also"]) == ("legacy_service", [])
+
+
+def test_remedies_without_root_take_no_sudo() -> None:
+    hosts = dict(fleet().hosts)
+    hosts[NODE] = dataclasses.replace(hosts[NODE], sudo="", ssh="ssh me@192.0.2.15")
+    remedy = _node(NODE, down(NODE, listener=NGINX), hosts=hosts).get("remedy") or ""
+    assert remedy.startswith("ssh me@192.0.2.15 'kill 80' && ")

@@ -450,6 +450,16 @@ def test_breaches_of_the_voter_policy_reach_the_playbooks(flawed: tuple[Path, Re
     assert breaches[0] == {"voter": "nebius-1", "rule": "container", "message": WARNINGS["14:5"]}
 
 
+def test_a_voter_without_root_is_a_breach(tmp_path: Path) -> None:
+    path = tmp_path / "distributed_hosts.yaml"
+    host = "{ssh_host: 203.0.113.1, ssh_user: me, p2p_enabled: true, rootless_dir: /home/me/p2p}"
+    path.write_text(f"hosts:\n  nebius-1: {host}\np2p_voters: [nebius-1]\n")
+    result = list_inventory(path)
+    assert result.hosts["nebius-1"]["p2p_rootless_dir"] == "/home/me/p2p"
+    assert [found["rule"] for found in result.hosts["nebius-1"]["p2p_voter_warnings"]] == ["rootless"]
+    assert "voter 'nebius-1' is deployed to without root, which etcd needs" in result.errors
+
+
 @pytest.mark.parametrize(
     ("voters", "place", "text"),
     [
