@@ -191,8 +191,8 @@ def takes_part(answer: Mapping[str, Any], *, store: bool, listened: bool = True)
     Args:
         answer: The registered result of its probe.
         store: Whether it holds an etcd member, too.
-        listened: Whether it must have listened. While the leader stays another voter may be stopped before:
-            the leader knows who is alive, and to take its place takes a window of listening in any case.
+        listened: Whether it must have listened. While the leader stays another voter may be stopped before,
+            since the leader knows who is alive.
     """
     probe = answer.get("probe") or {}
     status = probe.get("http", {}).get("status", {})

@@ -178,6 +178,8 @@ DOCUMENTATION_NETWORKS = tuple(
 )
 TEMPLATE_MARKERS = ("{{", "{%", "{#")
 MAX_DEPTH = 20
+# supervisord's socket below it may have 95 bytes (module_utils/p2p_supervisor_text.py).
+_LONGEST_FOLDER = 60
 MIN_VOTERS = 3
 LAST_PORT = 65535
 CACHE_FORMAT = 1  # raise it when a check is added, so that no file passes on the strength of an older one
@@ -206,7 +208,6 @@ _WORDS = (
 MEANINGFUL_KEYS = frozenset(
     {*_FLAGS, *_PORTS, *_WORDS, "ssh_host", "tailscale_ip", "p2p_public_host"}
     | {"needs_userspace_tailscale", "relay_primary", "venv_activate"}
-    | {"rootless_dir", "service_manager", "start_hook"}
 )
 SLIP_LIKENESS = 0.87  # finds ssh_prt and p2p_enable, and leaves cpu and gpu_vram alone
 
@@ -719,6 +720,10 @@ class HostCheck:
                 f"{folder!r} is no absolute path of two parts or more without quotes, '$', '%' and '\\';"
                 " write such as /home/alice/p2p-cluster",
             )
+        if self.host.get("service_manager") == "systemd":
+            self._refuse("service_manager", "systemd takes root, which rootless_dir goes without; remove one")
+        if len(str(folder).encode()) > _LONGEST_FOLDER:
+            self._refuse("rootless_dir", f"is too long for sockets in it; at most {_LONGEST_FOLDER} bytes")
         if user in (None, "root"):
             self._refuse(
                 "rootless_dir",

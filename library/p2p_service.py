@@ -83,7 +83,8 @@ options:
       - Where a manager that is not systemd keeps its things.
       - C(folder) holds what it writes (for supervisord definition, socket, process id and logs), C(bin) the
         programs of supervisord, and C(hook) is the script that runs when the container starts, in which a
-        marked block starts it again; a user who is not root has it in the home.
+        marked block starts it again; a user who is not root has it in the home. C(crontab) is the table of
+        cron of who runs this.
     type: dict
     default: {}
   wait_seconds:

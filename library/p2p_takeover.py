@@ -12,6 +12,7 @@ description:
   - Units are stopped, disabled and masked, their files kept with the suffix C(.set-aside); processes are
     stopped; lines of cron tables are commented out. Jobs that an orchestrator started go on.
   - A program on O(port) that is no orchestrator is never stopped; the module fails with its name.
+  - Without root it fails, before anything is stopped, where another user's orchestrator would have to go.
   - P(p2p_probe#module) makes the same comparison with C(wanted.takeover).
 options:
   service:

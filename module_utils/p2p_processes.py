@@ -12,12 +12,15 @@ from .p2p_files import owner_name
 from .p2p_run import run
 
 PROGRAM = "p2p_orchestrator"
+# The table of cron of who runs this, where others are files.
+CRONTAB = "crontab"
 # See proc(5): fields of /proc/<pid>/stat after the name, of /proc/<pid>/cgroup, of /proc/net/tcp.
 _STATE, _PARENT, _STARTED = 0, 1, 19
 _CGROUP_FIELDS, _PS_FIELDS = 3, 5
 _NSPID_ALONE = 2  # the key and one id
 _LOCAL, _TCP_STATE, _UID, _INODE = 1, 3, 7, 9
 # Units whose cgroup holds what people started by hand, or what cron started.
+_STARTS_OURS = re.compile(r"^# BEGIN p2p-cluster .*?^# END p2p-cluster [^\n]*$", re.MULTILINE | re.DOTALL)
 _SHELLS = re.compile(r"^(sshd?|cron|crond|docker|containerd|user@\d+|dropbear|vast.*|runpod.*)\.service$")
 
 
@@ -285,13 +288,13 @@ def watchdogs() -> List[Dict[str, str]]:
     """Return the lines of cron tables that would start an orchestrator again: `path` and `line`."""
     folders = ("/etc/cron.d", "/var/spool/cron/crontabs", "/var/spool/cron")
     places = ["/etc/crontab", *(path for folder in folders for path in _names(folder))]
+    tables = {path: _read(path) for path in places if os.path.isfile(path)}
+    if os.geteuid() != 0:
+        # Who is not root reads their own table through its command alone.
+        tables[CRONTAB] = run([CRONTAB, "-l"], 5).out
     return [
         {"path": path, "line": line.strip()[:300]}
-        for path in places
-        if os.path.isfile(path)
-        for line in _read(path).splitlines()
-        if not line.lstrip().startswith("#")
-        and (PROGRAM in line or "ringrift-p2p" in line)
-        # What starts ours with the machine.
-        and "/supervisord -c " not in line
+        for path, text in tables.items()
+        for line in _STARTS_OURS.sub("", text).splitlines()
+        if not line.lstrip().startswith("#") and (PROGRAM in line or "ringrift-p2p" in line)
     ]

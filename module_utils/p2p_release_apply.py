@@ -28,6 +28,9 @@ from .p2p_venv import Builder, VenvError, describe
 
 LOCK_WAIT = 60.0
 _OWN_ENTRIES = {"releases", "wheels", "current", "previous", ".lock", ".current.new", ".previous.new"}
+if os.geteuid() != 0:
+    _OWN_ENTRIES.add("data")  # what the program keeps lies here where it cannot lie in /var/lib
+_ROOTLESS_SETTINGS = {"etc"} if os.geteuid() != 0 else set()
 _PLAIN = {"path": "", "sha256": "", "mode": "0644", "owner": None, "group": None}
 
 
@@ -79,6 +82,7 @@ def refuse(request: Request, plan: Plan) -> None:
         ReleaseError: naming the reason and the remedy.
         ValueError: if a file cannot be written as asked.
     """
+    _refuse_foreign_root(request.root)
     if plan.build:
         check_space(request.root, int(request.params["min_free_mb"]))
         for name in ("wheel", "pip"):
@@ -106,6 +110,18 @@ def _execute(request: Request, plan: Plan) -> None:
     for path in plan.remove:
         if os.path.isdir(path):
             _remove_release(path)
+
+
+def _refuse_foreign_root(root: str) -> None:
+    """Refuse a directory that somebody uses for something else, such as a home: releases there would go."""
+    if os.path.exists(os.path.join(root, ".lock")) or not os.path.isdir(root):
+        return
+    foreign = sorted(set(os.listdir(root)) - _OWN_ENTRIES - {"supervisor", *_ROOTLESS_SETTINGS})
+    if foreign:
+        raise ReleaseError(
+            "%s holds %s, which no deploy put there: give a directory that is used for nothing else, such as"
+            " %s/p2p-cluster" % (root, ", ".join(foreign[:5]), root)
+        )
 
 
 def _build(request: Request, target: str) -> None:
@@ -237,8 +253,8 @@ def _remove_root(request: Request) -> Dict[str, Any]:
     root = request.root
     if not os.path.isdir(root) or os.path.islink(root):
         return _answer(root, [], [])
-    # In a preview what goes before is still there: supervisord's files, a rootless node's settings and data.
-    gone_by_then = {"supervisor", "etc", "data"} if request.check_mode else set()
+    # In a preview what goes before is still there: supervisord's files, and settings where there is no root.
+    gone_by_then = {"supervisor", *_ROOTLESS_SETTINGS} if request.check_mode else set()
     foreign = sorted(set(os.listdir(root)) - _OWN_ENTRIES - gone_by_then)
     if foreign:
         raise ReleaseError(

@@ -18,7 +18,11 @@ class Outcome(NamedTuple):
 
 
 def run(
-    words: Sequence[str], timeout: float, env: Optional[Mapping[str, str]] = None, cwd: Optional[str] = None
+    words: Sequence[str],
+    timeout: float,
+    env: Optional[Mapping[str, str]] = None,
+    cwd: Optional[str] = None,
+    errors: str = "replace",
 ) -> Outcome:
     """Run a command without a shell, and stop it with its children at the deadline.
 
@@ -27,6 +31,7 @@ def run(
         timeout: seconds.
         env: variables added to the module's own.
         cwd: where it runs; `/` by default, since a module's own folder may be gone.
+        errors: what becomes of bytes that are no UTF-8.
     """
     variables = dict(os.environ, LC_ALL="C", LANG="C", SYSTEMD_COLORS="0", SYSTEMD_PAGER="cat")
     variables.update(env or {})
@@ -48,7 +53,7 @@ def run(
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
         return Outcome(None, "", "%s: no end after %g s" % (" ".join(words[:3]), timeout))
-    return Outcome(process.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
+    return Outcome(process.returncode, out.decode("utf-8", errors), err.decode("utf-8", errors))
 
 
 def last_lines(text: str, count: int, width: int = 300) -> str:

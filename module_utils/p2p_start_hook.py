@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from typing import Dict, Mapping, Optional, Union
 
 from .p2p_files import file_diff, ownership, write_file
+from .p2p_processes import CRONTAB
 from .p2p_run import last_lines, run
 from .p2p_supervisor_text import NEW_HOOK
 from .p2p_systemd import ServiceError
-
-# A start hook that is no path: the user's own table of cron.
-CRONTAB = "crontab"
 
 
 class StartScript:
@@ -66,10 +63,19 @@ class Crontab:
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
-        self.name = "crontab"
+        self.name = CRONTAB
+
+    def allowed(self) -> bool:
+        """Tell whether there is cron, for this user too."""
+        try:
+            self.read()
+        except ServiceError:
+            return False
+        return True
 
     def _run(self, *words: str) -> str:
-        done = run(["crontab", *words], self.timeout)
+        # Whatever others wrote there stays, byte for byte.
+        done = run([CRONTAB, *words], self.timeout, errors="surrogateescape")
         if done.code == 0:
             return done.out
         said = last_lines(done.err or done.out, 3)
@@ -88,7 +94,7 @@ class Crontab:
     def diff(self, after: Optional[str]) -> Dict[str, str]:
         """Return Ansible's diff for what `write` would do."""
         header = "crontab of this user"
-        before = self.read() or ""
+        before = (self.read() or "").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         return {"before": before, "after": after or "", "before_header": header, "after_header": header}
 
     def write(self, after: Optional[str]) -> None:
@@ -100,7 +106,7 @@ class Crontab:
         if after is None:
             self._run("-r")
             return
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".crontab") as handle:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", errors="surrogateescape") as handle:
             handle.write(after)
             handle.flush()
             self._run(handle.name)
@@ -110,14 +116,15 @@ def start_hook(wish: Optional[str], timeout: float) -> Union[StartScript, Cronta
     """Return what starts services with this machine.
 
     Args:
-        wish: a script's path, `crontab`, or nothing. A user who is not root has a script in the home, and a
-            table of cron only where there is cron.
+        wish: a script's path, `crontab`, or nothing. A user who is not root has a script in the home, also
+            in the place of a table of cron where there is none for that user.
         timeout: seconds that each call of `crontab` may take.
     """
     if not wish:
         return None
     if wish == CRONTAB:
-        return Crontab(timeout) if shutil.which("crontab") else StartScript("~/onstart.sh")
+        table = Crontab(timeout)
+        return table if table.allowed() else StartScript("~/onstart.sh")
     if os.geteuid() != 0 and not wish.startswith("~"):
         wish = "~/" + os.path.basename(wish)
     return StartScript(wish)

@@ -6,6 +6,7 @@ import contextlib
 import glob
 import os
 import pwd
+import shlex
 import signal
 import socket
 import time
@@ -98,7 +99,8 @@ class Supervisord:
         """Return the command that shows people how a service does."""
         where = paths(self.folder, name)
         binaries = self.binaries or os.path.join(os.path.dirname(self.folder), "current/venv/bin")
-        return "%s/supervisorctl -c %s status; tail -n 50 %s" % (binaries, where["conf"], where["log"])
+        words = (binaries + "/supervisorctl", where["conf"], where["log"])
+        return "%s -c %s status; tail -n 50 %s" % tuple(shlex.quote(word) for word in words)
 
     # -- state --------------------------------------------------------------------------------------
 

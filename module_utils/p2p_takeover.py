@@ -9,8 +9,8 @@ import signal
 import time
 from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence
 
-from .p2p_files import ownership, write_file
-from .p2p_processes import listener, orchestrators, watchdogs
+from .p2p_files import owner_name
+from .p2p_processes import CRONTAB, listener, orchestrators, watchdogs
 from .p2p_services import manager_for
 from .p2p_systemd import RUNNING_STATES, Systemd, UnitState
 
@@ -97,8 +97,16 @@ def foreign(spec: Mapping[str, Any]) -> Optional[str]:
         spec: as for `find`.
     """
     holder = listener(int(spec["port"]))
-    if holder is None or holder["orchestrator"] or not holder["pid"]:
+    if holder is None or holder["orchestrator"]:
         return None
+    if not holder["pid"]:
+        # Without root what others run is not seen; whose port it is, is.
+        if os.geteuid() == 0 or holder["owner"] == owner_name(os.geteuid()):
+            return None
+        return (
+            "port %s is taken by a program of %s, which is left alone: stop it, or give this node"
+            " another p2p_port in the fleet file" % (spec["port"], holder["owner"])
+        )
     return (
         "port %s is taken by %s (process %d of %s), which is no orchestrator and is left alone: stop it, or"
         " give this node another p2p_port in the fleet file"
@@ -133,7 +141,7 @@ def _mine(item: Finding) -> bool:
     if item.kind == "unit":
         return False
     if item.kind == "cron":
-        return os.access(item.name, os.W_OK)
+        return item.name == CRONTAB or os.access(item.name, os.W_OK)
     try:
         return os.stat("/proc/%d" % item.pid).st_uid == os.geteuid()
     except OSError:
@@ -175,16 +183,15 @@ def end(found: Sequence[Finding], timeout: float) -> None:
 
 
 def _comment_out(path: str, lines: Sequence[str]) -> None:
-    with open(path, encoding="utf-8", errors="surrogateescape") as handle:
-        text = handle.read()
+    from .p2p_start_hook import Crontab, StartScript  # noqa: PLC0415  few nodes have an earlier life
+
+    table = Crontab(PATIENCE) if path == CRONTAB else StartScript(path)
+    text = table.read() or ""
     kept = "".join(
         MARK + line if any(line.strip().startswith(one) for one in lines) else line
         for line in text.splitlines(keepends=True)
     )
-    mode, _, who = (ownership(path) or "0644 root:root").partition(" ")
-    owner, _, group = who.partition(":")
-    held = {"path": path, "mode": mode, "owner": owner, "group": group}
-    write_file(path, kept.encode("utf-8", "surrogateescape"), held)
+    table.write(kept)
 
 
 def _set_aside(unit: str, timeout: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -74,13 +75,14 @@ def _look(seen: Observation, host: Host, service: str) -> str:
     look = (unit.look if unit else "") or f"journalctl -u {service} -n 50 --no-pager"
     # A rented container has no sudo, and is logged in to as root.
     sudo = "" if "supervisorctl" in look and "root@" in host.ssh else host.sudo
-    return f"{host.ssh} '{sudo}{look}'"
+    return f"{host.ssh} {shlex.quote(sudo + look)}"
 
 
 def _machine(seen: Observation, host: Host, fleet: Fleet) -> Iterator[Finding]:
     disk = seen.disk or {}
     free, inodes = disk.get("free_mb"), disk.get("inodes_free")
-    look = f"{host.ssh} 'df -h {disk.get('path', '/')}; {host.sudo}du -xh / | sort -h | tail -20'"
+    path = shlex.quote(str(disk.get("path", "/")))
+    look = f"{host.ssh} {shlex.quote(f'df -h {path}; {host.sudo}du -xh / | sort -h | tail -20')}"
     if free is not None and free < fleet.min_free_mb:
         yield Finding(
             "disk_full", f"{free} MB free on {disk.get('path')}, {fleet.min_free_mb} MB are needed", look
