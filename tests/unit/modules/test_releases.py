@@ -85,6 +85,17 @@ def test_a_first_release(root: Root) -> None:
     assert json.loads((root.path / "current" / "manifest.json").read_text())["name"] == "1.0-a"
 
 
+@pytest.mark.parametrize("check", [True, False])
+def test_a_folder_that_is_used_for_something_else_is_refused(root: Root, check: bool) -> None:
+    mine = root.path / "releases" / "1.0" / "paper.tex"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    (root.path / ".bashrc").write_text("")
+    with pytest.raises(ReleaseError, match=r"p2p holds \.bashrc, which no deploy put there"):
+        root.run(check=check, name="a", files=[{"path": "a.conf", "content": "x"}])
+    assert mine.read_text() == "mine"
+
+
 def test_the_last_three_are_kept_and_the_previous_one_always(root: Root) -> None:
     for name in "abcd":
         root.release(name)
