@@ -20,6 +20,7 @@ from p2p_orchestrator.membership import Members
 from p2p_orchestrator.node import Node
 from p2p_orchestrator.notify import notify, watchdog_seconds
 from p2p_orchestrator.roster import RosterKeeper
+from p2p_orchestrator.settings import SettingsFile, differing, names
 from p2p_orchestrator.store import Store
 from p2p_orchestrator.store_etcd import EtcdStore
 from p2p_orchestrator.store_file import FileStore
@@ -38,14 +39,15 @@ class Agent:
     """One node's program.
 
     Args:
-        config: The settings.
+        config: The settings at the start.
+        settings: Where they may change, None if nowhere.
 
     Raises:
         StartError: A secret or the data directory cannot be used.
     """
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    def __init__(self, config: Config, settings: SettingsFile | None = None) -> None:
+        self._settings = settings
         incarnation = secrets.token_hex(8)
         members = Members(config.node_id, incarnation, config.voters, boottime())
         self._node = Node(config, incarnation, members)
@@ -76,7 +78,7 @@ class Agent:
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._stop.set)
-        self._node.figures = {**resources.fixed(), **resources.sample(self._config.ringrift_path)}
+        self._node.figures = {**resources.fixed(), **resources.sample(self._node.config.ringrift_path)}
         try:
             await self._listen()
             self._log_start()
@@ -89,7 +91,7 @@ class Agent:
             raise self._failure
 
     def _store(self) -> Store:
-        config = self._config
+        config = self._node.config
         if config.etcd_endpoint is None:
             return FileStore(config.data_dir)
         context = self._etcd_identity.client if self._etcd_identity else None
@@ -102,8 +104,8 @@ class Agent:
 
     def _start_tasks(self) -> None:
         node = self._node
-        client = HeartbeatClient(node, self._deny, lambda: self._identity.client if self._identity else None)
-        jobs: list[Coroutine[Any, Any, None]] = [client.run(), self._sample(), self._tick(), self._watchdog()]
+        self._beating = self._start(self._client().run())
+        jobs: list[Coroutine[Any, Any, None]] = [self._sample(), self._tick(), self._watchdog()]
         jobs.append(self._reload())
         if node.elector is not None:
             jobs += [
@@ -112,9 +114,18 @@ class Agent:
                 self._await_engine(node.elector),
             ]
         for job in jobs:
-            task = asyncio.ensure_future(job)
-            task.add_done_callback(self._ended)
-            self._tasks.append(task)
+            self._start(job)
+
+    def _start(self, job: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.ensure_future(job)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+        return task
+
+    def _client(self) -> HeartbeatClient:
+        return HeartbeatClient(
+            self._node, self._deny, lambda: self._identity.client if self._identity else None
+        )
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         if task.cancelled() or task.exception() is None:
@@ -125,7 +136,7 @@ class Agent:
         self._stop.set()
 
     def _log_start(self) -> None:
-        config, node = self._config, self._node
+        config, node = self._node.config, self._node
         log.event(
             "started",
             node=config.node_id,
@@ -141,8 +152,8 @@ class Agent:
 
     async def _await_engine(self, elector: Elector) -> None:
         """Give up if nothing ever answered where the engine should be; once it did, waiting is what to do."""
-        wait = self._config.etcd_wait
-        if not wait or self._config.etcd_endpoint is None:
+        wait = self._node.config.etcd_wait
+        if not wait or self._node.config.etcd_endpoint is None:
             return
         await asyncio.sleep(wait)
         if not elector.reached:
@@ -156,7 +167,7 @@ class Agent:
         while True:
             await asyncio.sleep(SAMPLE_SECONDS)
             with contextlib.suppress(OSError):
-                new = await asyncio.to_thread(resources.sample, self._config.ringrift_path)
+                new = await asyncio.to_thread(resources.sample, self._node.config.ringrift_path)
                 self._node.figures = {**self._node.figures, **new}
 
     async def _tick(self) -> None:
@@ -166,7 +177,7 @@ class Agent:
             self._public.trim(PUBLIC_CONNECTIONS)
 
     async def _reload(self) -> None:
-        """Take up certificates and a deny-list that changed."""
+        """Take up certificates, a deny-list and settings that changed."""
         listening = True
         while True:
             await asyncio.sleep(RELOAD_SECONDS)
@@ -180,6 +191,23 @@ class Agent:
                 and isinstance(store, EtcdStore)
             ):
                 store.use_tls(self._etcd_identity.client)
+            if self._settings is not None and self._settings.changed():
+                await self._take_up(await asyncio.to_thread(self._settings.read, self._node.config))
+
+    async def _take_up(self, config: Config) -> None:
+        changes = differing(self._node.config, config)
+        if not changes:
+            return
+        asks_others = not {"seeds", "voters", "socks_proxy"}.isdisjoint(changes)
+        if asks_others:
+            # It ends before anything changes: no answer to it may come in under the new settings.
+            self._beating.cancel()
+            await asyncio.wait([self._beating])
+            self._tasks.remove(self._beating)
+        self._node.take_up(config, boottime())
+        if asks_others:
+            self._beating = self._start(self._client().run())
+        log.event("settings_changed", settings=names(changes))
 
     async def _watchdog(self) -> None:
         seconds = watchdog_seconds()
@@ -198,15 +226,15 @@ class Agent:
         await asyncio.gather(*(item.stop() for item in (self._public, self._private) if item is not None))
         if elector is not None:
             await elector.store.close()
-        log.event("stopped", node=self._config.node_id)
+        log.event("stopped", node=self._node.config.node_id)
 
 
-def run(config: Config) -> None:
+def run(config: Config, settings: SettingsFile | None = None) -> None:
     """Run the program to its end. Raises StartError if it cannot."""
     spare_memory()
     resources.allow_files()
 
     async def main() -> None:
-        await Agent(config).run()
+        await Agent(config, settings).run()
 
     asyncio.run(main())

@@ -6,6 +6,7 @@ meant.
 """
 
 from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,6 +67,10 @@ class Beliefs:
         old = self._answers.get(answer.voter)
         if old is None or old.sent <= answer.sent:
             self._answers[answer.voter] = answer
+
+    def keep(self, voters: Container[str]) -> None:
+        """Forget the answers of all but `voters`."""
+        self._answers = {name: answer for name, answer in self._answers.items() if name in voters}
 
     def voters(self) -> tuple[str, ...]:
         """Return the names of all voters that ever answered, sorted."""

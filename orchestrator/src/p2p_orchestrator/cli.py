@@ -40,8 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser().parse_args(arguments)
         _require_packages()
         from p2p_orchestrator.agent import run  # noqa: PLC0415
+        from p2p_orchestrator.settings import SettingsFile  # noqa: PLC0415
 
-        run(load(arguments, os.environ))
+        config = load(arguments, os.environ)
+        file = config.settings_file
+        run(config, SettingsFile(file, arguments, os.environ) if file is not None else None)
     except StartError as error:
         print(f"p2p_orchestrator: {error}", file=sys.stderr)
         return error.code

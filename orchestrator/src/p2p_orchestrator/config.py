@@ -67,6 +67,7 @@ class Config:
     etcd_wait: float
     data_dir: Path
     socks_proxy: Seed | None = None
+    settings_file: Path | None = None
 
     @property
     def alone(self) -> bool:
@@ -249,8 +250,9 @@ def load(argv: Sequence[str], env: Mapping[str, str]) -> Config:
         etcd_wait=float(wait),
         data_dir=Path(data_dir),
         socks_proxy=_socks_proxy(env.get("P2P_SOCKS_PROXY", "")),
+        settings_file=Path(env["P2P_SETTINGS_FILE"]) if env.get("P2P_SETTINGS_FILE") else None,
     )
-    _check(config)
+    check(config)
     return config
 
 
@@ -260,7 +262,7 @@ def _advertise(node_id: str, voters: list[str], seeds: tuple[Seed, ...], port: i
     return Seed("http", socket.gethostname(), port)
 
 
-def _check(config: Config) -> None:
+def check(config: Config) -> None:
     """Raise StartError where settings contradict each other."""
     if config.voters and not config.alone and len(config.voters) != len(config.seeds):
         raise StartError(

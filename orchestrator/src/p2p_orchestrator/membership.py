@@ -78,6 +78,14 @@ class Members:
             if name not in self._members and len(self._members) < MAX_NODES:
                 self._members[name] = Member(now)
 
+    def fix(self, known: Iterable[str], now: float) -> None:
+        """Let `known` be the names that are always there; former ones go unless they were heard."""
+        before, self._fixed = self._fixed, {self._me, *known}
+        for name in before - self._fixed:
+            if name in self._members and self._members[name].last is None:
+                del self._members[name]
+        self.learn(self._fixed, now)
+
     def hear(self, node: str, incarnation: str, info: dict[str, Any], now: float) -> None:
         """Take in a node's heartbeat. Raises `FullError` if the name is new and there are too many."""
         member = self._member(node, now)

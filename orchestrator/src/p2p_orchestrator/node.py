@@ -27,6 +27,7 @@ class Node:
         elector: A voter's agent, None on other nodes.
         figures: This machine's figures as last sampled.
         refused: Refused heartbeats, by reason.
+        asked: Since when voters are asked that were none at the start, in seconds of `CLOCK_BOOTTIME`.
     """
 
     config: Config
@@ -38,8 +39,24 @@ class Node:
     refused: Counter[str] = field(default_factory=Counter)
     heartbeats: Counter[str] = field(default_factory=Counter)
     started: float = field(default_factory=boottime)
+    asked: dict[str, float] = field(default_factory=dict)
     conflicting: bool = False
     _slow: tuple[float, bytes] = (-math.inf, b"")
+
+    def take_up(self, config: Config, now: float) -> None:
+        """Run on with other settings, and forget what only those told who are no voters any more."""
+        before, self.config = self.config, config
+        self._slow = (-math.inf, b"")
+        if (before.voters, before.seeds) == (config.voters, config.seeds):
+            return
+        # Without names, nobody can say which of the addresses an answer came from.
+        kept = set(before.voters) & set(config.voters)
+        self.beliefs.keep(kept)
+        self.asked = {
+            voter: self.asked.get(voter, self.started) if voter in kept else now for voter in config.voters
+        }
+        self.conflicting = False
+        self.members.fix(config.voters, now)
 
     def leads(self, now: float) -> bool:
         """Tell whether this process leads."""
@@ -81,7 +98,8 @@ class Node:
         """Return each voter's state: alive, dead or unknown."""
         if self.config.voter:
             return {voter: self.members.state(voter, now) for voter in self.voters()}
-        return {voter: self.beliefs.state(voter, now, self.started) for voter in self.voters()}
+        since = {voter: self.asked.get(voter, self.started) for voter in self.voters()}
+        return {voter: self.beliefs.state(voter, now, since[voter]) for voter in since}
 
     def quorum_size(self) -> int:
         """Return how many voters are a majority."""

@@ -10,9 +10,9 @@ from typing import Any
 from p2p_orchestrator import log
 from p2p_orchestrator.config import TlsFiles
 from p2p_orchestrator.errors import Exit, StartError
+from p2p_orchestrator.stamp import Stamp, stamp
 
 Refuse = Callable[[str, str], None]
-Stamp = tuple[tuple[int, int, int] | None, ...]
 NO_CERTIFICATE = "PEER_DID_NOT_RETURN_A_CERTIFICATE"
 BUFFER_BYTES = 32 * 1024
 EXPIRED = 10  # X509_V_ERR_CERT_HAS_EXPIRED
@@ -26,19 +26,6 @@ def spare_memory() -> None:
 def server_name(node_id: str, cluster: str) -> str:
     """Return the DNS name that a node's certificate carries."""
     return f"{node_id}.{cluster}.p2p"
-
-
-def _stamp(*paths: Path) -> Stamp:
-    """Return what changes when a file is replaced or written."""
-    return tuple(_file_stamp(path) for path in paths)
-
-
-def _file_stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _require_readable(path: Path) -> None:
@@ -105,10 +92,10 @@ class Identity:
 
     def refresh(self) -> bool:
         """Load the files if they changed and can be used; return whether that gave new contexts."""
-        stamp = self._now()
-        if stamp == self._seen:
+        found = self._now()
+        if found == self._seen:
             return False
-        self._seen = stamp
+        self._seen = found
         try:
             self.client, self.server = self._load()
         except StartError as error:
@@ -118,7 +105,7 @@ class Identity:
         return True
 
     def _now(self) -> Stamp:
-        return _stamp(self._files.ca, self._files.cert, self._files.key)
+        return stamp(self._files.ca, self._files.cert, self._files.key)
 
     def _load(self) -> tuple[ssl.SSLContext, ssl.SSLContext]:
         server = _context(self._files, ssl.PROTOCOL_TLS_SERVER)
@@ -143,11 +130,11 @@ class DenyList:
 
     def refresh(self) -> None:
         """Read the file if it changed; the last list stays if it cannot be read."""
-        if self._path is None or (stamp := _stamp(self._path)) == self._seen:
+        if self._path is None or (found := stamp(self._path)) == self._seen:
             return
-        first, self._seen = self._seen is None, stamp
+        first, self._seen = self._seen is None, found
         try:
-            text = self._path.read_text() if stamp[0] else ""
+            text = self._path.read_text() if found[0] else ""
         except (OSError, ValueError) as error:
             log.event("deny_list_not_read", "error", file=str(self._path), reason=str(error))
             return

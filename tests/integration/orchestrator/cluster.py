@@ -259,6 +259,7 @@ class Cluster:
             "P2P_SEEDS": ",".join(f"http://{self.addresses[voter]}:8770" for voter in self.voters),
             "P2P_VOTERS": ",".join(self.voters),
             "RINGRIFT_PATH": str(self.path),
+            "P2P_DATA_DIR": str(self.path / f"data-{name}"),
             **({"P2P_ETCD_ENDPOINT": self._client(name)} if name in self.voters else {}),
             **self.extra,
             **env,
