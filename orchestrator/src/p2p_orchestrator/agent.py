@@ -7,7 +7,7 @@ import signal
 from collections.abc import Coroutine
 from typing import Any
 
-from p2p_orchestrator import __version__, log, resources
+from p2p_orchestrator import __version__, carryover, log, resources
 from p2p_orchestrator.clock import boottime
 from p2p_orchestrator.config import Config
 from p2p_orchestrator.elector import Elector
@@ -79,6 +79,7 @@ class Agent:
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._stop.set)
         self._node.figures = {**resources.fixed(), **resources.sample(self._node.config.ringrift_path)}
+        carryover.take_up(self._node.members, self._node.config)
         try:
             await self._listen()
             self._log_start()
@@ -224,6 +225,9 @@ class Agent:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(item.stop() for item in (self._public, self._private) if item is not None))
+        if self._tasks and self._failure is None and self._node.config.listens:
+            # When nothing more is heard: what comes after it is the gap.
+            carryover.leave(self._node.members, self._node.config)
         if elector is not None:
             await elector.store.close()
         log.event("stopped", node=self._node.config.node_id)

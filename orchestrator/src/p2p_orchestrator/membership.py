@@ -4,7 +4,7 @@ A heartbeat names its node and the incarnation of the process that sent it. Time
 `CLOCK_BOOTTIME`; what another voter heard arrives as ages, so no two clocks are ever compared.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,13 +53,14 @@ class Members:
         me: This node's name.
         incarnation: This process's incarnation.
         known: Names that are there from the start: the voters.
-        now: When listening began.
+        now: When this process began to listen.
     """
 
     def __init__(self, me: str, incarnation: str, known: Iterable[str], now: float) -> None:
         self._me = me
         self._incarnation = incarnation
-        self._since = now
+        # This start tells a clone from a predecessor; what was listened may count from before it.
+        self._began = self._since = now
         self._members: dict[str, Member] = {}
         self._fixed = {me, *known}
         self.learn(self._fixed, now)
@@ -99,6 +100,30 @@ class Members:
             if last <= WINDOW and (node in self._members or len(self._members) < MAX_NODES):
                 _see(self._member(node, now).seen, incarnation, now - max(first, last), now - last)
 
+    @property
+    def since(self) -> float:
+        """Since when this voter has listened."""
+        return self._since
+
+    def recent(self, now: float) -> dict[str, Member]:
+        """Return what is known from within the window, for `recall` of the next process."""
+        return {
+            node: Member(member.known_since, seen, _recent(member.heard, now), member.info)
+            for node, member in self._members.items()
+            if (seen := _recent(member.seen, now))
+        }
+
+    def recall(self, since: float, members: Mapping[str, Member], now: float) -> None:
+        """Take up what this voter's last process knew, each sighting as old as it is."""
+        self._since = min(self._since, since)
+        for node, known in members.items():
+            if node in self._members or len(self._members) < MAX_NODES:
+                member = self._member(node, now)
+                for table, old in ((member.heard, known.heard), (member.seen, known.seen)):
+                    for incarnation, item in old.items():
+                        _see(table, incarnation, item.first, item.last)
+                member.info = member.info or known.info
+
     def report(self, now: float) -> list[Row]:
         """Return what this voter heard itself within the window, as `relay` takes it."""
         return [
@@ -131,7 +156,7 @@ class Members:
         seen = [sighting for sighting in member.seen.values() if now - sighting.last <= WINDOW]
         if node == self._me:
             others = [item for name, item in member.seen.items() if name != self._incarnation]
-            return any(now - item.last <= WINDOW and item.last > self._since + MARGIN for item in others)
+            return any(now - item.last <= WINDOW and item.last > self._began + MARGIN for item in others)
         return any(
             a.last > b.first + MARGIN and b.last > a.first + MARGIN for a in seen for b in seen if a is not b
         )
@@ -161,6 +186,10 @@ class Members:
                 raise FullError(f"more than {MAX_NODES} names")
             self._members[node] = Member(now)
         return self._members[node]
+
+
+def _recent(table: Mapping[str, Sighting], now: float) -> dict[str, Sighting]:
+    return {name: item for name, item in table.items() if now - item.last <= WINDOW}
 
 
 def _see(table: dict[str, Sighting], incarnation: str, first: float, last: float) -> None:
