@@ -343,10 +343,10 @@ def settings_alone(answer: Answer, service: str) -> bool:
         service: The unit's name without `.service`.
     """
     return all(
-        item["restarts"] == [service]
+        item.get("service") == service
         and (
             item["part"] == "restart"
-            or (item["part"] in ("file", "unit") and item["why"] == "content differs")
+            or (item["part"] in ("file", "live", "unit") and item["why"] == "content differs")
         )
         for item in answer["probe"]["drift"]
     )

@@ -213,8 +213,8 @@ probe:
       description:
         - How the node differs from O(wanted), each with C(part) (V(release), V(package), V(venv), V(file),
           V(live), V(directory), V(unit), V(reload), V(masked), V(enabled), V(state), V(restart), V(manager),
-          V(probe)), C(name), C(why), and C(restarts), the services that mending it stops or restarts. Empty
-          if it does not differ.
+          V(probe)), C(name), C(why), C(restarts), the services that mending it stops or restarts, and
+          C(service), the one that it is about, if it is about one. Empty if it does not differ.
       type: list
       elements: dict
       returned: always

@@ -25,9 +25,10 @@ options:
   files:
     description:
       - Files that the service reads, written before it starts.
-      - Each has C(path) (absolute) and C(content), and if need be C(mode), C(owner), C(group), C(secret) and
-        C(live). Of a C(secret) file a diff shows digests alone. A C(live) file is read again by the service
-        itself when it changes, so that a change does not restart it.
+      - Each has C(path) (absolute) and C(content), and if need be C(mode), C(owner), C(group), C(secret),
+        C(live) and C(live_lines). Of a C(secret) file a diff shows digests alone. A C(live) file is read
+        again by the service itself when it changes, so that a change does not restart it; C(live_lines)
+        names the lines C(NAME=value) for which that holds.
     type: list
     elements: dict
     default: []

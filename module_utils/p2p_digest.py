@@ -51,16 +51,28 @@ def normal_mode(mode: Union[str, int, None], default: str = DEFAULT_FILE_MODE) -
     return "%04o" % bits
 
 
+def start_text(text: str, live_lines: Sequence[str]) -> str:
+    """Return what of a settings file counts at a service's start alone.
+
+    Args:
+        text: the file, one `NAME=value` a line.
+        live_lines: the names whose lines the running service takes up by itself.
+    """
+    lines = text.splitlines(keepends=True)
+    return "".join(line for line in lines if line.partition("=")[0] not in live_lines)
+
+
 def wanted_file(spec: Mapping[str, Any]) -> Dict[str, Any]:
     """Return a file's specification with its content replaced by its digest."""
     if not spec.get("path"):
         raise ValueError("a file without a path: %s" % sorted(spec))
-    digest = spec.get("sha256")
+    digest, at_start, live_lines = spec.get("sha256"), spec.get("start_sha256"), spec.get("live_lines")
     if digest is None:
         content = spec.get("content")
         if not isinstance(content, str):
             raise ValueError("%s: content must be text, not %s" % (spec["path"], type(content).__name__))
         digest = sha256_text(content)
+        at_start = sha256_text(start_text(content, live_lines)) if live_lines else None
     wanted: Dict[str, Any] = {
         "path": str(spec["path"]),
         "sha256": str(digest),
@@ -70,6 +82,8 @@ def wanted_file(spec: Mapping[str, Any]) -> Dict[str, Any]:
     }
     if spec.get("live"):
         wanted["live"] = True
+    if live_lines:
+        wanted.update(live_lines=list(live_lines), start_sha256=at_start)
     return wanted
 
 
@@ -134,7 +148,11 @@ def release_wanted(spec: Mapping[str, Any]) -> Dict[str, Any]:
 
 def config_digest(unit: str, files: Sequence[Mapping[str, Any]]) -> str:
     """Return the SHA-256 over a unit's text, as given, and the contents of what it reads at its start."""
-    read_once = [[item["path"], item["sha256"]] for item in _by_path(files) if not item.get("live")]
+    read_once = [
+        [item["path"], item.get("start_sha256") or item["sha256"]]
+        for item in _by_path(files)
+        if not item.get("live")
+    ]
     return canonical_digest({"unit": unit, "files": read_once})
 
 

@@ -7,10 +7,11 @@ from typing import Any, Callable, Dict, List, Mapping, Optional
 from .p2p_checkout import checkout_drift
 from .p2p_digest import service_wanted
 from .p2p_environment import BrokenEnvironmentError, lacking
+from .p2p_processes import listener
 from .p2p_releases import root_drift
 from .p2p_services import for_manager, manager_for, names_asked, restarts_service, service_drift
 from .p2p_systemd import ServiceError, UnitState
-from .p2p_takeover import action, find, forbidden, foreign
+from .p2p_takeover import Listening, action, find, forbidden, foreign
 
 States = Callable[[], Mapping[str, UnitState]]
 
@@ -26,7 +27,11 @@ def units_compared(wanted: Mapping[str, Any]) -> List[str]:
 
 
 def node_drift(
-    wanted: Mapping[str, Any], root: str, timeout: float, states: Optional[States] = None
+    wanted: Mapping[str, Any],
+    root: str,
+    timeout: float,
+    states: Optional[States] = None,
+    listening: Listening = listener,
 ) -> List[Dict[str, Any]]:
     """Compare a node with what it is meant to be.
 
@@ -37,10 +42,11 @@ def node_drift(
         root: where releases lie, unless the release says so itself.
         timeout: seconds that each question to the service manager may take.
         states: gives the states of `units_compared`; without it the service manager is asked here.
+        listening: tells who listens on a port.
 
     Returns:
         For each difference `part`, `name`, `why`, and `restarts`, the services that its mending stops or
-        restarts.
+        restarts; `service` too where it is about a service and what that one reads.
 
     Raises:
         MarkerError: if the wanted lock is not understood.
@@ -62,7 +68,7 @@ def node_drift(
         ]
     found += _checkout(wanted.get("checkout"), timeout)
     found += _environment(wanted.get("environment"), timeout)
-    found += _takeover(wanted.get("takeover"), timeout, states)
+    found += _takeover(wanted.get("takeover"), timeout, states, listening)
     for service in services:
         found += _service(service, timeout, states)
     return found
@@ -89,11 +95,11 @@ def _environment(spec: Optional[Mapping[str, Any]], timeout: float) -> List[Dict
 
 
 def _takeover(
-    spec: Optional[Mapping[str, Any]], timeout: float, states: Optional[States]
+    spec: Optional[Mapping[str, Any]], timeout: float, states: Optional[States], listening: Listening
 ) -> List[Dict[str, Any]]:
     if not spec:
         return []
-    why_not = foreign(spec)
+    why_not = foreign(spec, listening)
     found = [{"part": "port", "name": str(spec["port"]), "why": why_not, "restarts": []}] if why_not else []
     # What runs there now may be what the node takes part with.
     earlier = [] if why_not else find(spec, timeout, states)
@@ -113,7 +119,8 @@ def _service(service: Mapping[str, Any], timeout: float, states: Optional[States
         known = states() if states else manager.states(names_asked(service))
     except ServiceError as error:
         return [{"part": "manager", "name": service["name"], "why": "%s" % error, "restarts": []}]
+    name = service["name"]
     return [
-        dict(item._asdict(), restarts=[service["name"]] if restarts_service(item) else [])
+        dict(item._asdict(), service=name, restarts=[name] if restarts_service(item) else [])
         for item in service_drift(service, manager, known)
     ]

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Union
 
-from .p2p_digest import config_digest, render_unit, sha256_text, wanted_directory
+from .p2p_digest import config_digest, render_unit, sha256_text, start_text, wanted_directory
 from .p2p_files import directory_reasons, file_reasons
 from .p2p_processes import start_time
 from .p2p_releases import Drift, find
@@ -175,7 +175,8 @@ def _older_than(wanted: Mapping[str, Any], pid: int, manager: Manager) -> List[s
     Root in a container without the right to trace may not look into other users' processes.
     """
     started = start_time(pid)
-    paths = [item["path"] for item in wanted["files"] if not item.get("live")]
+    # What of a file with live lines counts at a start is in the definition's digest, too.
+    paths = [item["path"] for item in wanted["files"] if not item.get("live") and not item.get("live_lines")]
     if wanted.get("unit_sha256"):
         paths.append(manager.definition_path(wanted["name"]))
     reasons = []
@@ -202,6 +203,18 @@ def _changed_at(path: str) -> float:
         return 0.0
 
 
+def _same_at_start(wanted: Mapping[str, Any]) -> bool:
+    """Tell whether a file differs at most in lines that the running service takes up by itself."""
+    if not wanted.get("live_lines"):
+        return False
+    try:
+        with open(wanted["path"], encoding="utf-8") as handle:
+            text = handle.read()
+    except (OSError, ValueError):
+        return False
+    return sha256_text(start_text(text, wanted["live_lines"])) == str(wanted["start_sha256"])
+
+
 def file_drift(wanted: Mapping[str, Any], manager: Manager) -> List[Drift]:
     """Return how the definition, the files and the directories of a service differ."""
     drift = []
@@ -212,7 +225,8 @@ def file_drift(wanted: Mapping[str, Any], manager: Manager) -> List[Drift]:
     for item in wanted["files"]:
         reasons = file_reasons(item)
         if reasons:
-            drift.append(Drift("live" if item.get("live") else "file", item["path"], ", ".join(reasons)))
+            part = "live" if item.get("live") or _same_at_start(item) else "file"
+            drift.append(Drift(part, item["path"], ", ".join(reasons)))
     definition = definition_wanted(wanted, manager)
     reasons = file_reasons(definition) if definition else []
     if definition and reasons:

@@ -228,24 +228,26 @@ def test_a_container_is_deployed_to_and_may_not_vote(healthy: Healthy) -> None:
 @pytest.mark.parametrize(
     ("item", "alone"),
     [
-        (("file", "content differs", ["p2p_orchestrator"]), True),
-        (("unit", "content differs", ["p2p_orchestrator"]), True),
-        (("restart", "runs with an older configuration", ["p2p_orchestrator"]), True),
-        (("file", "missing", ["p2p_orchestrator"]), False),
-        (("file", "content differs, owner is root", ["p2p_orchestrator"]), False),
-        (("file", "content differs", []), False),
-        (("file", "content differs", ["p2p-etcd"]), False),
-        (("release", "is not there", ["p2p_orchestrator"]), False),
-        (("legacy", "stop ringrift-p2p.service", ["p2p_orchestrator"]), False),
+        (("file", "content differs", "p2p_orchestrator"), True),
+        (("live", "content differs", "p2p_orchestrator"), True),
+        (("unit", "content differs", "p2p_orchestrator"), True),
+        (("restart", "runs with an older configuration", "p2p_orchestrator"), True),
+        (("file", "missing", "p2p_orchestrator"), False),
+        (("file", "content differs, owner is root", "p2p_orchestrator"), False),
+        (("file", "content differs", None), False),
+        (("file", "content differs", "p2p-etcd"), False),
+        (("live", "content differs", "p2p-etcd"), False),
+        (("release", "is not there", None), False),
+        (("legacy", "stop ringrift-p2p.service", None), False),
     ],
 )
 def test_only_texts_of_the_service_are_mended_without_a_look_at_the_rest(
-    item: tuple[str, str, list[str]], alone: bool
+    item: tuple[str, str, str | None], alone: bool
 ) -> None:
-    part, why, restarts = item
+    part, why, service = item
     found = [
-        {"part": "unit", "name": "u", "why": "content differs", "restarts": ["p2p_orchestrator"]},
-        {"part": part, "name": "x", "why": why, "restarts": restarts},
+        {"part": "unit", "name": "u", "why": "content differs", "service": "p2p_orchestrator"},
+        {"part": part, "name": "x", "why": why} | ({"service": service} if service else {}),
     ]
     assert settings_alone({"probe": {"drift": found}}, "p2p_orchestrator") is alone
 

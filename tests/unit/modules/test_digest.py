@@ -110,6 +110,23 @@ def test_a_unit_carries_the_digest_of_its_configuration() -> None:
     assert config_digest(unit, [{"path": "/etc/a", "content": "1", "mode": "0600"}]) == digest
 
 
+def test_lines_that_are_taken_up_live_are_not_part_of_what_a_process_was_started_with() -> None:
+    def file(text: str, *names: str) -> list[dict[str, Any]]:
+        return [{"path": "/etc/a", "content": text, "live_lines": list(names)}]
+
+    digest = config_digest("u", file("A=1\nB=1\n# B\n", "B"))
+    assert config_digest("u", file("A=1\nB=2\n# B\n", "B")) == digest
+    assert config_digest("u", file("A=1\n# B\n", "B")) == digest
+    assert config_digest("u", file("A=2\nB=1\n# B\n", "B")) != digest
+    assert config_digest("u", file("A=1\nBB=1\n# B\n", "B")) != digest
+    assert config_digest("u", file("A=1\nB=1\n# B\n")) != digest
+    wanted = service_wanted({"name": "x", "files": file("A=1\nB=1\n", "B")})["files"]
+    assert wanted[0]["sha256"] == sha256_text("A=1\nB=1\n")
+    assert wanted[0]["start_sha256"] == sha256_text("A=1\n")
+    # What was reduced already stays what it is.
+    assert service_wanted({"name": "x", "files": wanted})["files"] == wanted
+
+
 def test_a_unit_without_placeholder_makes_no_claim() -> None:
     assert service_wanted({"name": "x", "unit": "[Service]\n"})["config_digest"] is None
     assert service_wanted({"name": "x"})["unit_sha256"] is None

@@ -109,6 +109,23 @@ def test_a_changed_file_restarts_and_a_changed_mode_does_not(tmp_path: Path) -> 
     ]
 
 
+def test_a_changed_live_line_restarts_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text("A=1\nB=1\n")
+    file = {"path": str(path), "content": "A=1\nB=2\n", "live_lines": ["B"], "mode": "0644"}
+    path.chmod(0o644)
+    wanted = service_wanted({"name": "x", "files": [file]})
+    drift = service_drift(wanted, Systemd(), {"x": state()})
+    assert [(item.part, item.why) for item in drift] == [("live", "content differs")]
+    assert not restarts_service(drift[0])
+    for text in ("A=2\nB=1\n", "B=1\n", "A=1\nB=1\nC=1\n"):
+        path.write_text(text)
+        drift = service_drift(wanted, Systemd(), {"x": state()})
+        assert [item.part for item in drift] == ["file", "restart"]
+    path.unlink()
+    assert [item.part for item in service_drift(wanted, Systemd(), {"x": state()})] == ["file", "restart"]
+
+
 def test_a_look_that_hangs_stalls_nothing() -> None:
     over, began = threading.Event(), time.monotonic()
     answers, errors = look({"slow": lambda: over.wait(300), "fast": lambda: 1, "bad": lambda: 1 / 0}, 3)

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from p2p_orchestrator.settings import LIVE_ON_NON_VOTERS, LIVE_SETTINGS, parse
+
 PROJECT = Path(__file__).parents[3]
 FORMS = {
     "null": "~/ringrift",
@@ -27,7 +29,9 @@ PLAY = """
     - ansible.builtin.import_tasks: "{{ p2p_project_dir }}/playbooks/tasks/settings.yml"
     - ansible.builtin.copy:
         dest: "{{ out }}/{{ inventory_hostname }}.json"
-        content: "{{ {'unit': p2p_orchestrator_service_spec.unit, 'conf': __conf.content} | to_json }}"
+        content: >-
+          {{ {'unit': p2p_orchestrator_service_spec.unit, 'conf': __conf.content, 'live': __conf.live_lines}
+             | to_json }}
       vars:
         __conf: "{{ p2p_orchestrator_service_spec.files | first }}"
 """
@@ -85,3 +89,17 @@ def test_a_proxy_is_told_to_the_program_in_its_own_words(rendered: dict[str, Any
     name = "P2P_SOCKS_PROXY" if rendered["source"] == "bundled" else "RINGRIFT_SOCKS_PROXY"
     assert f"{name}=socks5://127.0.0.1:1055\n" in rendered["aws-1"]["conf"]
     assert "SOCKS" not in rendered["aws-9"]["conf"]
+
+
+@pytest.mark.parametrize(("name", "votes"), [("aws-1", False), ("aws-9", True)])
+def test_the_lines_that_restart_nothing_are_those_that_the_program_takes_up(
+    rendered: dict[str, Any], name: str, votes: bool
+) -> None:
+    live, conf = rendered[name]["live"], parse(rendered[name]["conf"])
+    if rendered["source"] == "checkout":
+        # The original program reads its settings once.
+        assert live == []
+        assert "P2P_SETTINGS_FILE" not in conf
+        return
+    assert sorted(live) == sorted(LIVE_SETTINGS + (() if votes else LIVE_ON_NON_VOTERS))
+    assert conf["P2P_SETTINGS_FILE"] == "/etc/ringrift/node.conf"
