@@ -8,8 +8,10 @@ or tells why not.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
+import marshal
 import re
 import shlex
 import zlib
@@ -19,6 +21,9 @@ from types import ModuleType
 from typing import Any
 
 from ansible import constants
+from ansible._internal._templating._engine import TemplateEngine, TemplateOptions
+from ansible._internal._templating._lazy_containers import _AnsibleLazyTemplateMixin
+from ansible._internal._templating._utils import TemplateContext
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
@@ -30,13 +35,30 @@ _UNSENT = re.compile(
 _DISCOVERED = "discovered_interpreter_python"
 # Marks the answer among what a login may print.
 _MARK = "p2p-probe:"
+# The node runs the compiled program if its interpreter is of this controller's version, otherwise the texts:
+# compiling them would cost it more than the probe does.
 _START = (
-    "import sys,json,zlib;sys.version_info>=(3,8) or sys.exit(3);"
-    "d=json.loads(zlib.decompress(sys.stdin.buffer.read()));"
-    f"print('{_MARK}'+sys.executable);"
-    "n={'__name__':'alone'};exec(compile(d['start'],'p2p_probe_alone.py','exec'),n);"
-    "n['main'](d['texts'],d['params'])"
+    "import sys,zlib,_frozen_importlib_external as f;sys.version_info>=(3,8) or sys.exit(3);"
+    "h,_,b=sys.stdin.buffer.read().partition(b'\\n');m,c,t=h.split();c=int(c);t=c+int(t);"
+    f"print('{_MARK}'+sys.executable);n={{'__name__':'alone'}};"
+    "z=lambda x:__import__('marshal').loads(zlib.decompress(x));"
+    "d=z(b[:c]) if m.decode()==f.MAGIC_NUMBER.hex() else z(b[c:t]);"
+    "exec(d.pop('p2p_probe_alone'),n);n['main'](d,b[t:])"
 )
+# The oldest format that knows all types of the texts; every Python reads it.
+_FORMAT = 2
+
+
+@functools.cache
+def _spec() -> dict[str, dict[str, Any]]:
+    """Return the module's options, with paths as they are given: `~` is the node's."""
+    return {
+        name: {
+            key: "str" if (key, value) in (("type", "path"), ("elements", "path")) else value
+            for key, value in option.items()
+        }
+        for name, option in _options().OPTIONS.items()
+    }
 
 
 def _options() -> ModuleType:
@@ -61,11 +83,23 @@ def texts(*names: str) -> dict[str, str]:
     return found
 
 
+@functools.cache
+def program() -> bytes:
+    """Return the probe as nodes get it: a line with version and lengths, then compiled, then as texts."""
+    found = texts("p2p_probe_alone", "p2p_probe_options", "p2p_probe_parts")
+    # Without docstrings, which nobody reads there.
+    compiled = {
+        name: compile(text, f"{name}.py", "exec", dont_inherit=True, optimize=2)
+        for name, text in found.items()
+    }
+    parts = zlib.compress(marshal.dumps(compiled)), zlib.compress(marshal.dumps(found, _FORMAT))
+    head = f"{importlib.util.MAGIC_NUMBER.hex()} {len(parts[0])} {len(parts[1])}\n"
+    return head.encode() + b"".join(parts)
+
+
 def payload(params: Mapping[str, Any]) -> bytes:
     """Return what the node's interpreter reads: the program and its options."""
-    start = (PARTS / "p2p_probe_alone.py").read_text(encoding="utf-8")
-    sent = {"start": start, "texts": texts("p2p_probe_options", "p2p_probe_parts"), "params": params}
-    return zlib.compress(json.dumps(sent).encode(), 1)
+    return program() + json.dumps(params).encode()
 
 
 def command(interpreters: list[str]) -> str:
@@ -95,6 +129,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
+
+    @classmethod
+    def finalize_task_arg(
+        cls, _name: str, value: object, templar: TemplateEngine, _context: object
+    ) -> object:
+        """Render an argument, each variable once: Ansible by itself renders one at every mention."""
+        known = templar.available_variables
+        if type(known) is dict:
+            with TemplateContext(
+                template_value=value, templar=templar, options=TemplateOptions.DEFAULT, stop_on_template=False
+            ):
+                templar.available_variables = _AnsibleLazyTemplateMixin._try_create(known)
+        return templar.template(value)
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the module.
@@ -132,14 +179,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
 
     def _quickly(self, interpreters: list[str]) -> tuple[str, dict[str, Any]] | None:
         """Run the probe in one command; None if that gave no answer."""
-        spec = {
-            name: {
-                key: "str" if (key, value) in (("type", "path"), ("elements", "path")) else value
-                for key, value in option.items()
-            }
-            for name, option in _options().OPTIONS.items()
-        }
-        params = self.validate_argument_spec(argument_spec=spec)[1]
+        params = self.validate_argument_spec(argument_spec=_spec())[1]
         try:
             done = self._low_level_execute_command(command(interpreters), in_data=payload(params))
         except AnsibleConnectionFailure as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import os
 import signal
 import threading
@@ -18,6 +19,7 @@ from types import CodeType
 from typing import Any
 
 from ansible import context
+from ansible._internal._templating._engine import TemplateEngine
 from ansible._internal._templating._jinja_bits import AnsibleEnvironment, _TemplateCompileContext
 from ansible.errors import AnsibleError
 from ansible.executor.process import worker
@@ -44,6 +46,16 @@ def compiled_once(
     if key not in _compiled:
         _compiled[key] = _compile(environment, source, *args, **kwargs)
     return _compiled[key]
+
+
+@functools.cache
+def _environment(basedir: str) -> AnsibleEnvironment:
+    return AnsibleEnvironment(ansible_basedir=basedir)
+
+
+def environment(engine: TemplateEngine) -> AnsibleEnvironment:
+    """Return the one environment of all template engines: each of its own would load its filters anew."""
+    return _environment(engine.basedir)
 
 
 class Held:
@@ -175,6 +187,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
         variables = task_vars or {}
         # This process is the task's own, and ends with it.
         AnsibleEnvironment.compile = compiled_once
+        TemplateEngine.environment = property(environment)
         nodes = Nodes(
             context.CLIARGS["forks"], float(self._templar.template(variables["p2p_health_timeout"]))
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import ChainMap
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -43,21 +44,23 @@ _raw:
 class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible ships no type information
     """Renders files."""
 
-    def run(self, terms: list[str], variables: Mapping[str, Any] | None = None, **_: object) -> list[str]:
+    def run(
+        self, terms: list[str], variables: MutableMapping[str, Any] | None = None, **_: object
+    ) -> list[str]:
         """Return the rendered text of each file.
 
         Raises:
             AnsibleError: a file cannot be read, or its template fails.
         """
-        known = {"ansible_managed": constants.DEFAULT_MANAGED_STR, **(variables or {})}
+        # In layers: a copy would render all variables.
+        layers = [variables] if variables else []
+        known = ChainMap(*layers, {"ansible_managed": constants.DEFAULT_MANAGED_STR})
         return [self._rendered(Path(term), known) for term in terms]
 
-    def _rendered(self, path: Path, variables: dict[str, Any]) -> str:
+    def _rendered(self, path: Path, variables: ChainMap[str, Any]) -> str:
         try:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
             raise AnsibleError(f"p2p_template: {path} cannot be read: {error.strerror}") from error
-        templar = self._templar.copy_with_new_env(
-            available_variables=variables, searchpath=[str(path.parent)]
-        )
+        templar = self._templar.copy_with_new_env(available_variables=variables)
         return str(templar.template(trust_as_template(text), escape_backslashes=False))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from typing import Any, List, Mapping, NamedTuple, Optional, Sequence
 
 from .p2p_environment import BrokenEnvironmentError, as_owner
@@ -118,6 +117,8 @@ def update(spec: Mapping[str, Any], found: Checkout, timeout: float) -> None:
         CheckoutError: with git's last words; the checkout is then as it was.
     """
     if found.before is None:
+        import shutil  # noqa: PLC0415  the probe, which clones nothing, need not load it
+
         aside = "%s.p2p-clone" % found.path
         shutil.rmtree(aside, ignore_errors=True)
         git(spec, timeout, "clone", "--quiet", "--no-checkout", "--", str(spec["repo"]), aside)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import pwd
 import re
 import sys
@@ -50,20 +49,20 @@ def _libc() -> Optional[str]:
     try:
         return os.confstr("CS_GNU_LIBC_VERSION") or None
     except (ValueError, OSError):
-        return "musl" if os.path.exists("/lib/ld-musl-%s.so.1" % platform.machine()) else None
+        return "musl" if os.path.exists("/lib/ld-musl-%s.so.1" % os.uname().machine) else None
 
 
 def describe_platform() -> Dict[str, Any]:
     """Return the operating system, the machine and what contains it."""
     release = _os_release()
     return {
-        "system": platform.system(),
-        "distribution": release.get("ID") or platform.system().lower(),
-        "version": release.get("VERSION_ID") or platform.release(),
-        "kernel": platform.release(),
-        "machine": platform.machine(),
+        "system": os.uname().sysname,
+        "distribution": release.get("ID") or os.uname().sysname.lower(),
+        "version": release.get("VERSION_ID") or os.uname().release,
+        "kernel": os.uname().release,
+        "machine": os.uname().machine,
         "libc": _libc(),
-        "hostname": platform.node(),
+        "hostname": os.uname().nodename,
         "container": container(),
         "cpus": os.cpu_count(),
     }

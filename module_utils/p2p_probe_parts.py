@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from .p2p_bounded import look
 from .p2p_drift import node_drift, units_compared
@@ -61,6 +61,21 @@ class States:
             if not self._found:
                 self._found = self.manager().states(self.names)
             return self._found
+
+
+class Listeners:
+    """Who listens on a port, found out once by whichever look needs it first: it reads all connections."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._found: Dict[int, Optional[Dict[str, Any]]] = {}
+
+    def __call__(self, port: int, likely: Sequence[int] = ()) -> Optional[Dict[str, Any]]:
+        """Return what `listener` does."""
+        with self._guard:
+            if port not in self._found:
+                self._found[port] = listener(port, likely)
+            return self._found[port]
 
 
 def _service(state: UnitState, look_at: str) -> Dict[str, Any]:
@@ -217,6 +232,7 @@ def probe(params: Mapping[str, Any]) -> Dict[str, Any]:
     states = States(
         list(dict.fromkeys([*names, *_compared(wanted)])), lambda: manager_for(manager, timeout, place)
     )
+    listening = Listeners()
     venv = params.get("venv") or os.path.join(root, "current", "venv")
     parts: Dict[str, Callable[[], Any]] = {
         "platform": describe_platform,
@@ -227,7 +243,7 @@ def probe(params: Mapping[str, Any]) -> Dict[str, Any]:
         "services": lambda: services(names, states),
         "release": lambda: releases(root),
         "http": lambda: ask_orchestrator(int(params["port"]), timeout),
-        "running": lambda: _running(params, root, states),
+        "running": lambda: _running(params, root, states, listening),
         "watchdogs": watchdogs,
     }
     if params.get("imports"):
@@ -237,7 +253,7 @@ def probe(params: Mapping[str, Any]) -> Dict[str, Any]:
         parts["etcd"] = lambda: _etcd(etcd, data_dir, timeout)
     if wanted:
         parts["certificates"] = lambda: certificates(wanted)
-        parts["drift"] = lambda: node_drift(wanted, root, timeout, states)
+        parts["drift"] = lambda: node_drift(wanted, root, timeout, states, listening)
     # Each question inside a look is bounded by `timeout` as well; some looks ask twice.
     answers, errors = look(parts, 2 * timeout + GRACE)
     if lines and answers.get("services") and not is_well(answers):
@@ -299,11 +315,11 @@ def _units(params: Mapping[str, Any]) -> List[str]:
     return list(dict.fromkeys(str(name) for name in names if name))
 
 
-def _running(params: Mapping[str, Any], root: str, states: States) -> Dict[str, Any]:
+def _running(params: Mapping[str, Any], root: str, states: States, listening: Listeners) -> Dict[str, Any]:
     service, manager = str(params["service"]), states.manager()
     mine = [] if manager.name == "systemd" else [states()[service].pid]
     found = orchestrators(service, root, manager.name == "systemd", mine)
-    return {"processes": found, "listener": listener(int(params["port"]), [item["pid"] for item in found])}
+    return {"processes": found, "listener": listening(int(params["port"]), [item["pid"] for item in found])}
 
 
 def _drift(answers: Mapping[str, Any], errors: Mapping[str, str]) -> List[Dict[str, Any]]:

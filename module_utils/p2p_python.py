@@ -91,6 +91,13 @@ def ask(path: str, timeout: float = 20) -> Interpreter:
     )
 
 
+def _entries(folder: str) -> List[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
 def candidates() -> List[str]:
     """Return the interpreters on this node, those whose name carries the newest version first.
 
@@ -105,8 +112,9 @@ def candidates() -> List[str]:
             continue
         if os.path.exists(os.path.join(os.path.dirname(os.path.abspath(folder)), "pyvenv.cfg")):
             continue
-        for path in glob.glob(os.path.join(folder, "python3*")):
-            match = re.fullmatch(r"python3(?:\.(\d+))?", os.path.basename(path))
+        for name in _entries(folder):
+            match = name.startswith("python3") and re.fullmatch(r"python3(?:\.(\d+))?", name)
+            path = os.path.join(folder, name)
             if not match or not os.access(path, os.X_OK):
                 continue
             real = os.path.realpath(path)

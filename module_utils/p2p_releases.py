@@ -19,7 +19,14 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from .p2p_files import file_reasons
 from .p2p_requirements import normal_name, packages_for
-from .p2p_venv import check_interpreter, check_packages, script_digests, site_packages
+from .p2p_venv import (
+    check_interpreter,
+    check_packages,
+    script_digests,
+    site_packages,
+    unbroken,
+    wrong_versions,
+)
 
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]*")
@@ -170,6 +177,9 @@ def _venv_drift(path: str, wanted: Mapping[str, Any], manifest: Mapping[str, Any
     if not isinstance(markers, dict):
         return [Drift("release", manifest["name"], "its manifest does not say which Python it was built for")]
     packages = wanted_packages(wanted, {str(key): str(value) for key, value in markers.items()})
+    if unbroken(venv, manifest.get("seal")):
+        wrong = wrong_versions(manifest["packages"], packages)
+        return [Drift("package", name, wrong[name]) for name in sorted(wrong)]
     problems = check_packages(venv, packages, manifest.get("records") or {})
     drift = [
         Drift("package" if item.package else "venv", item.package or "file", item.why) for item in problems

@@ -14,6 +14,7 @@ from .p2p_processes import CRONTAB, listener, orchestrators, watchdogs
 from .p2p_services import manager_for
 from .p2p_systemd import RUNNING_STATES, Systemd, UnitState
 
+Listening = Callable[[int], Optional[Mapping[str, Any]]]
 MARK = "# set aside by p2p-cluster: "
 # How long a process may take to end before it is killed.
 PATIENCE = 10.0
@@ -90,13 +91,14 @@ def find(
     return list(dict.fromkeys(found))
 
 
-def foreign(spec: Mapping[str, Any]) -> Optional[str]:
+def foreign(spec: Mapping[str, Any], listening: Listening = listener) -> Optional[str]:
     """Return why the port cannot be had, because a program that is no orchestrator listens there, or None.
 
     Args:
         spec: as for `find`.
+        listening: tells who listens on a port.
     """
-    holder = listener(int(spec["port"]))
+    holder = listening(int(spec["port"]))
     if holder is None or holder["orchestrator"]:
         return None
     if not holder["pid"]:

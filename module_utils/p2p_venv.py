@@ -112,6 +112,53 @@ def _strays(site: str, known: Set[str]) -> Iterator[str]:
                 yield path
 
 
+def seal(venv: str) -> str:
+    """Return a digest of what the file system says of an environment's files, compiled ones aside.
+
+    While it stays the same no file was written to, exchanged, added or removed: each of these changes the
+    time of its last change, which nobody can set. It is how git tells what it need not read again.
+
+    Raises:
+        OSError: if a folder cannot be read.
+    """
+    digest = hashlib.sha256()
+    folders = [venv]
+    while folders:
+        folder = folders.pop()
+        with os.scandir(folder) as entries:
+            there = sorted(entries, key=lambda entry: entry.name)
+        for entry in there:
+            found = entry.stat(follow_symlinks=False)
+            who = (found.st_mode, found.st_uid, found.st_gid)
+            if not stat.S_ISDIR(found.st_mode):
+                when = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+                digest.update(repr((folder, entry.name, who, when)).encode("utf-8", "surrogateescape"))
+            elif entry.name != "__pycache__":
+                digest.update(repr((folder, entry.name, who)).encode("utf-8", "surrogateescape"))
+                folders.append(entry.path)
+    return digest.hexdigest()
+
+
+def unbroken(venv: str, sealed: object) -> bool:
+    """Tell whether an environment is as it was when it was sealed."""
+    try:
+        return bool(sealed) and sealed == seal(venv)
+    except OSError:
+        return False
+
+
+def wrong_versions(found: Mapping[str, str], wanted: Mapping[str, str]) -> Dict[str, str]:
+    """Return name -> why for packages of another version than wanted, missing, or not wanted."""
+    reasons = {
+        name: "%s, not %s" % (version, wanted[name])
+        if name in wanted
+        else "%s does not belong here" % version
+        for name, version in found.items()
+        if version != wanted.get(name)
+    }
+    return dict(reasons, **{name: "missing" for name in wanted if name not in found})
+
+
 def check_packages(venv: str, wanted: Mapping[str, str], records: Mapping[str, str]) -> List[Problem]:
     """Compare an environment with what should be in it, file by file.
 
@@ -124,6 +171,7 @@ def check_packages(venv: str, wanted: Mapping[str, str], records: Mapping[str, s
         One problem a package: what is missing, changed, or does not belong.
     """
     found = installed(venv)
+    wrong = wrong_versions({name: item["version"] for name, item in found.items()}, wanted)
     problems: List[Problem] = []
     known: Set[str] = set()
     site = site_packages(venv) or ""
@@ -138,16 +186,14 @@ def check_packages(venv: str, wanted: Mapping[str, str], records: Mapping[str, s
             why = _check_file(path, recorded)
             if why:
                 bad.append("%s %s" % (os.path.relpath(path, venv), why))
-        if name not in wanted:
-            problems.append(Problem(name, "%s does not belong here" % found[name]["version"]))
-        elif found[name]["version"] != wanted[name]:
-            problems.append(Problem(name, "%s, not %s" % (found[name]["version"], wanted[name])))
+        if name in wrong:
+            problems.append(Problem(name, wrong[name]))
         elif bad:
             more = " and %d more" % (len(bad) - 1) if len(bad) > 1 else ""
             problems.append(Problem(name, bad[0] + more))
         elif name in records and records[name] != found[name]["record"]:
             problems.append(Problem(name, "its RECORD differs from what was installed"))
-    problems += [Problem(name, "missing") for name in sorted(wanted) if name not in found]
+    problems += [Problem(name, wrong[name]) for name in sorted(wanted) if name not in found]
     for path in sorted(_strays(site, known))[:5] if site else []:
         problems.append(Problem("", "%s belongs to no package" % os.path.relpath(path, venv)))
     return problems
@@ -272,11 +318,15 @@ def describe(venv: str) -> Dict[str, Any]:
     """Return what a manifest remembers of an environment.
 
     Returns:
-        `packages` (name -> version), `records` (name -> SHA-256 of its RECORD), `scripts` (path -> digest).
+        `packages` (name -> version), `records` (name -> SHA-256 of its RECORD), `scripts` (path -> digest),
+        `seal` (as `seal` makes it; empty where something is wrong with a file already).
     """
     found = installed(venv)
+    packages = {name: item["version"] for name, item in found.items()}
+    records = {name: item["record"] for name, item in found.items()}
     return {
-        "packages": {name: item["version"] for name, item in found.items()},
-        "records": {name: item["record"] for name, item in found.items()},
+        "packages": packages,
+        "records": records,
         "scripts": script_digests(venv),
+        "seal": "" if check_packages(venv, packages, records) else seal(venv),
     }

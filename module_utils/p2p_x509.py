@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import binascii
-import calendar
+import datetime
 import re
-import time
 from typing import Iterator, Tuple
 
 _SEQUENCE, _VERSION, _UTC_TIME, _LONG_FORM = 0x30, 0xA0, 0x17, 0x80
@@ -50,4 +49,10 @@ def not_after(pem: str) -> float:
     moment = text.decode("ascii")
     if kind == _UTC_TIME:  # two digits of a year: 50 and later are of the twentieth century
         moment = ("19" if moment[:2] >= "50" else "20") + moment
-    return float(calendar.timegm(time.strptime(moment, "%Y%m%d%H%M%SZ")))
+    digits = re.fullmatch(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z", moment)
+    if not digits:
+        raise ValueError("%s is no time of a certificate" % moment)
+    # Not strptime, whose loading costs a probe more than all else here.
+    year, month, day, hour, minute, second = map(int, digits.groups())
+    utc = datetime.timezone.utc
+    return datetime.datetime(year, month, day, hour, minute, second, tzinfo=utc).timestamp()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from typing import Any
@@ -29,6 +30,20 @@ def test_the_first_interpreter_that_is_there_runs_it() -> None:
     assert answer["probe"]["digests"] == {"/none": None}
     assert answer["probe"]["errors"] == {}
     assert answer["probe"]["http"]["status"]["status"] is None
+
+
+def test_an_interpreter_of_another_version_compiles_the_texts() -> None:
+    params = {**PARAMS, "port": 1}
+    head, _, rest = payload(params).partition(b"\n")
+    magic, *lengths = head.split()
+    assert magic.decode() == importlib.util.MAGIC_NUMBER.hex()
+    compiled = bytes(int(lengths[0]))  # is not even looked at
+    other = b" ".join([b"00000000", *lengths]) + b"\n" + compiled + rest[int(lengths[0]) :]
+    words = ["sh", "-c", command([sys.executable])]
+    done = subprocess.run(words, input=other, capture_output=True, check=False)
+    found = parsed(done.stdout.decode())
+    assert found is not None, done.stderr
+    assert found[1]["probe"]["errors"] == {}
 
 
 def test_without_an_interpreter_there_is_no_answer() -> None:

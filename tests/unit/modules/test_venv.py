@@ -5,14 +5,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from module_utils.p2p_python import OLDEST, PythonError, ask, candidates, choose
 from module_utils.p2p_run import Outcome, last_lines, run
-from module_utils.p2p_venv import check_interpreter, check_packages, describe, installed, pip_failure
+from module_utils.p2p_venv import (
+    check_interpreter,
+    check_packages,
+    describe,
+    installed,
+    pip_failure,
+    unbroken,
+)
 
 
 def install(venv: Path, name: str, version: str, files: dict[str, str]) -> None:
@@ -53,6 +62,44 @@ def test_an_environment_as_installed(venv: Path) -> None:
     assert problems(venv) == []
     assert describe(str(venv))["packages"] == WANTED
     assert problems(venv, records=describe(str(venv))["records"]) == []
+
+
+def test_a_sealed_environment_is_unbroken_until_a_file_is_touched(venv: Path) -> None:
+    site = venv / "lib" / "python3.11" / "site-packages"
+    sealed = describe(str(venv))["seal"]
+    assert unbroken(str(venv), sealed)
+    (site / "foo" / "__pycache__").mkdir()
+    (site / "foo" / "__pycache__" / "x.pyc").write_text("")
+    assert unbroken(str(venv), sealed)
+
+    same = (site / "other.py").read_bytes()
+    times = (site / "other.py").stat()
+    (site / "other.py").write_bytes(same[:-1] + b"#")
+    os.utime(site / "other.py", ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert not unbroken(str(venv), sealed)
+
+
+@pytest.mark.parametrize(
+    "touch",
+    [
+        lambda site: (site / "stray.py").write_text(""),
+        lambda site: (site / "other.py").unlink(),
+        lambda site: (site / "other.py").chmod(0o666),
+        lambda site: (site / "foo").chmod(0o777),
+        lambda site: (site / "foo" / "new").mkdir(),
+    ],
+)
+def test_whatever_touches_an_environment_breaks_its_seal(venv: Path, touch: Callable[[Path], object]) -> None:
+    sealed = describe(str(venv))["seal"]
+    touch(venv / "lib" / "python3.11" / "site-packages")
+    assert not unbroken(str(venv), sealed)
+
+
+def test_what_is_wrong_already_is_not_sealed(venv: Path) -> None:
+    (venv / "lib" / "python3.11" / "site-packages" / "other.py").chmod(0o666)
+    assert describe(str(venv))["seal"] == ""
+    assert not unbroken(str(venv), "")
+    assert not unbroken("/nonexistent", "0" * 64)
 
 
 def test_what_differs_is_named(venv: Path) -> None:
