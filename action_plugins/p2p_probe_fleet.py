@@ -181,7 +181,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
 
         Returns:
             `nodes`, for each what p2p_probe returns, or what a task that failed there does. Nodes that an
-            earlier play of the run has asked keep what they said.
+            earlier play of the run has asked keep what they said. `asked`, when the first node of the run was
+            (seconds since the epoch).
         """
         super().run(tmp, task_vars)
         variables = task_vars or {}
@@ -191,11 +192,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
         nodes = Nodes(
             context.CLIARGS["forks"], float(self._templar.template(variables["p2p_health_timeout"]))
         )
+        earlier = variables.get("p2p_health_nodes") or {}
+        asked = earlier.get("asked") or time.time()
         for name in variables["ansible_play_hosts"]:
             nodes.ask(name, self._question(name, variables))
-        before = (variables.get("p2p_health_nodes") or {}).get("nodes", {})
         answers = nodes.answers()
-        return {"changed": False, "nodes": before | answers} | _shared(answers)
+        found = {"asked": asked, "nodes": earlier.get("nodes", {}) | answers}
+        return {"changed": False, **found} | _shared(answers)
 
     def _question(self, name: str, variables: Mapping[str, Any]) -> Callable[[], Answer]:
         """Return what asks one node, or gives the reason why it cannot be asked."""

@@ -73,7 +73,7 @@ def plan_text(plan: Mapping[str, Any], check: bool = False) -> list[str]:
 
 def _one(plan: Mapping[str, Any], name: str) -> str:
     stops = plan["stops"].get(name) or []
-    return f"{name} ({'restarts ' + ' and '.join(stops) if stops else 'starts'})"
+    return f"{name} ({'restarts ' + ' and '.join(stops) if stops else 'nothing of it stops'})"
 
 
 def _names(names: Sequence[str]) -> str:
@@ -164,6 +164,17 @@ def failure(
     }
 
 
+def reached(results: Sequence[Mapping[str, Any]], verdict: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the outcome of a node on which no task failed: one that was lost meanwhile is not changed.
+
+    Args:
+        results: Registered results of its tasks.
+        verdict: As for `failure`.
+    """
+    lost = [result for result in results if result.get("unreachable")]
+    return failure(lost[0], [], verdict) if lost else {"state": "changed"}
+
+
 def outcomes(hostvars: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """Return by state, and in it by node, what became of every node of a run.
 
@@ -237,4 +248,5 @@ class FilterModule:
             "p2p_outcome_text": outcome_text,
             "p2p_outcomes": outcomes,
             "p2p_plan_text": plan_text,
+            "p2p_reached": reached,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
@@ -182,7 +183,9 @@ def _spare(quorum: Quorum, stopping: str, what: str, *, accept_outage: bool) -> 
     )
 
 
-def takes_part(answer: Mapping[str, Any], *, store: bool, listened: bool = True) -> bool:
+def takes_part(
+    answer: Mapping[str, Any], *, store: bool, listened: bool = True, settings: str | None = None
+) -> bool:
     """Tell whether a voter counts again after a restart.
 
     It answers, knows a leader and has listened to the nodes for a whole window: were the leader stopped
@@ -193,11 +196,15 @@ def takes_part(answer: Mapping[str, Any], *, store: bool, listened: bool = True)
         store: Whether it holds an etcd member, too.
         listened: Whether it must have listened. While the leader stays another voter may be stopped before,
             since the leader knows who is alive.
+        settings: The text of its settings file, which it must run on; a release that does not tell is
+            believed.
     """
     probe = answer.get("probe") or {}
     status = probe.get("http", {}).get("status", {})
     body = status.get("body") or {}
     ready = bool(body.get("leader_id")) and (not listened or body.get("listened", True))
+    if settings is not None and "settings_sha256" in body:
+        ready = ready and body["settings_sha256"] == hashlib.sha256(settings.encode()).hexdigest()
     member = _etcd(answer)
     return ready and (not store or (member is not None and _why_not_counting(member, 0) is None))
 

@@ -84,6 +84,7 @@ class Agent:
             await self._listen()
             self._log_start()
             self._start_tasks()
+            await self._read_settings()
             notify("READY=1")
             await self._stop.wait()
         finally:
@@ -192,8 +193,12 @@ class Agent:
                 and isinstance(store, EtcdStore)
             ):
                 store.use_tls(self._etcd_identity.client)
-            if self._settings is not None and self._settings.changed():
-                await self._take_up(await asyncio.to_thread(self._settings.read, self._node.config))
+            await self._read_settings()
+
+    async def _read_settings(self) -> None:
+        if self._settings is not None and self._settings.changed():
+            await self._take_up(await asyncio.to_thread(self._settings.read, self._node.config))
+            self._node.settings_digest = self._settings.digest
 
     async def _take_up(self, config: Config) -> None:
         changes = differing(self._node.config, config)

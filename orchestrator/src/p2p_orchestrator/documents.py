@@ -188,6 +188,7 @@ def status_head(node: Node, now: float) -> dict[str, Any]:
         "fencing_token": list(token.number) if token else None,
         "store": _store(node, now),
         "listened": not node.config.voter or node.members.listened(now),
+        "settings_sha256": node.settings_digest,
         "uptime_seconds": now - node.started,
         "version": __version__,
     }

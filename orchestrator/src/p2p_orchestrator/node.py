@@ -27,6 +27,7 @@ class Node:
         elector: A voter's agent, None on other nodes.
         figures: This machine's figures as last sampled.
         refused: Refused heartbeats, by reason.
+        settings_digest: SHA-256 of the settings file that this process runs on, None where there is none.
         asked: Since when voters are asked that were none at the start, in seconds of `CLOCK_BOOTTIME`.
     """
 
@@ -41,6 +42,7 @@ class Node:
     started: float = field(default_factory=boottime)
     asked: dict[str, float] = field(default_factory=dict)
     conflicting: bool = False
+    settings_digest: str | None = None
     _slow: tuple[float, bytes] = (-math.inf, b"")
 
     def take_up(self, config: Config, now: float) -> None:

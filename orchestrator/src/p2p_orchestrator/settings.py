@@ -1,5 +1,6 @@
 """The file that the settings came from, read again when it changes: what of it holds without a restart."""
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
@@ -111,6 +112,8 @@ class SettingsFile:
         self._env = {name: value for name, value in env.items() if name not in live}
         # Nothing seen yet: the file may have changed since the service manager read it.
         self._seen: Stamp | None = None
+        self.digest: str | None = None
+        """SHA-256 (hexadecimal) of the text that the program runs on, all of it, or None before that."""
 
     def changed(self) -> bool:
         """Tell whether the file is another one than at the last call; true at the first."""
@@ -124,11 +127,14 @@ class SettingsFile:
         checkout's file system hangs: call it in a thread.
         """
         try:
-            wanted = load(self._argv, {**self._env, **parse(self._path.read_text())})
+            text = self._path.read_text()
+            wanted = load(self._argv, {**self._env, **parse(text)})
             result, left = merge(running, wanted)
         except (OSError, ValueError, StartError) as error:
             log.event("settings_refused", "warning", file=str(self._path), reason=str(error))
             return running
         if left:
             log.event("settings_need_restart", "warning", file=str(self._path), settings=names(left))
+        else:
+            self.digest = hashlib.sha256(text.encode()).hexdigest()
         return result

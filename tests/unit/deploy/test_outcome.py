@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from filter_plugins.p2p_outcome import brake, failure, not_done, outcome_text, outcomes, plan_text
+from filter_plugins.p2p_outcome import brake, failure, not_done, outcome_text, outcomes, plan_text, reached
 
 PLAN: dict[str, Any] = {
     "unchanged": ["quiet-1"],
@@ -49,7 +49,7 @@ def test_the_plan_names_who_restarts_in_which_order_and_what_may_fail_meanwhile(
     assert "etcd: 2 of 3 members count, a quorum is 2: 0 may fail" in text
     assert "  mended does not count: its etcd member does not answer" in text
     order = [
-        "first, as the canary: canary-1 (starts)",
+        "first, as the canary: canary-1 (nothing of it stops)",
         "voters that start or are mended, nothing that counts stops: 1 node: mended",
         "voter 1 of 2, alone: first (restarts p2p-etcd and p2p_orchestrator)",
         "voter 2 of 2, alone: leader (restarts p2p_orchestrator)",
@@ -157,3 +157,10 @@ def test_a_run_without_trouble_has_nothing_left_to_do() -> None:
     )
     assert not_done(done) == []
     assert outcome_text(done, check=True) == ["would change: none", "unchanged: 1 node: quiet-1"]
+
+
+def test_a_node_that_was_lost_on_the_way_is_not_changed() -> None:
+    assert reached([{}, {"changed": True}], {}) == {"state": "changed"}
+    gone = {"unreachable": True, "msg": "Failed to connect to the host via ssh: timed out"}
+    assert reached([{}, gone], {}) == {"state": "unreachable", "why": "timed out", "stopped": False}
+    assert reached([gone], {"allowed": True, "reason": "2 of 3 count"})["stopped"] is True

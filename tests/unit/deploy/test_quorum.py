@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -140,3 +141,15 @@ def test_a_voter_is_back_when_both_its_services_take_part() -> None:
     deaf["probe"]["http"]["status"]["body"]["listened"] = False
     assert not takes_part(deaf, store=True)
     assert takes_part(deaf, store=True, listened=False)
+
+
+def test_a_node_takes_part_once_it_runs_on_its_settings() -> None:
+    node = voter("a")
+    # A release that does not tell is believed.
+    assert takes_part(node, store=True, settings="A=1\n")
+    node["probe"]["http"]["status"]["body"]["settings_sha256"] = None
+    assert not takes_part(node, store=True, settings="A=1\n")
+    node["probe"]["http"]["status"]["body"]["settings_sha256"] = hashlib.sha256(b"A=1\n").hexdigest()
+    assert takes_part(node, store=True, settings="A=1\n")
+    assert not takes_part(node, store=True, settings="A=2\n")
+    assert takes_part(node, store=True)

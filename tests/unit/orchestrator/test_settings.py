@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -205,6 +206,18 @@ def test_what_could_only_be_taken_up_in_part_is_refused(
     running = Running(tmp_path / "node.conf", {**NODE, **tls})
     assert running.take({**NODE, **dict.fromkeys(tls, ""), "P2P_VOTERS": ""}) == running.config
     assert "event=settings_refused" in events(capfd)[0]
+
+
+def test_the_digest_is_that_of_the_text_that_holds_in_full(tmp_path: Path) -> None:
+    running = Running(tmp_path / "node.conf", NODE)
+    assert running.file.digest is None
+    running.take({**NODE, "RINGRIFT_PATH": "/x"})
+    taken = hashlib.sha256(running.path.read_bytes()).hexdigest()
+    assert running.file.digest == taken
+    running.take({**NODE, "RINGRIFT_PATH": "/x", "P2P_PORT": "8779"})
+    assert running.file.digest == taken
+    running.take("nonsense")
+    assert running.file.digest == taken
 
 
 def test_a_file_is_read_once_a_change(tmp_path: Path) -> None:
