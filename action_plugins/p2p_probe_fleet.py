@@ -19,6 +19,7 @@ from types import CodeType
 from typing import Any
 
 from ansible import context
+from ansible._internal._templating._access import AnsibleAccessContext
 from ansible._internal._templating._engine import TemplateEngine
 from ansible._internal._templating._jinja_bits import AnsibleEnvironment, _TemplateCompileContext
 from ansible.errors import AnsibleError
@@ -127,7 +128,7 @@ class Nodes:
 
         def wait() -> None:
             try:
-                answer = variables.run(question)
+                answer = variables.run(_apart, question)
             except Exception as error:  # any failure of one node is its answer, never the run's end
                 answer = failed(error)
             with self._guard:
@@ -155,6 +156,16 @@ class Nodes:
         }
         # What a run does, and foretells, must not depend on who answers first.
         return {name: found.get(name, told) for name in self._asked}
+
+
+def _apart(question: Callable[[], Answer]) -> Answer:
+    """Put a question with a list of its own of who is told what templates read.
+
+    A copied context holds the very list of the thread that it was copied from, and each rendering takes the
+    last entry out again: that of another thread, if two render at the same time.
+    """
+    AnsibleAccessContext._contextvar.set(AnsibleAccessContext())
+    return question()
 
 
 def _end_children() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import fcntl
+import functools
 import hashlib
 import io
 import json
@@ -123,6 +124,9 @@ def build_once(folder: Path, cache: Path) -> dict[str, str]:
         return wheel
 
 
+_built = functools.cache(build_once)
+
+
 class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible ships no type information
     """The lookup."""
 
@@ -134,4 +138,4 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible ships no type i
         # Ansible's local tmp is made once a run and removed at its end; every forked worker knows it.
         cache = Path(str(constants.DEFAULT_LOCAL_TMP))
         cache.mkdir(parents=True, exist_ok=True)
-        return [build_once(Path(str(term)).expanduser().resolve(), cache) for term in terms]
+        return [_built(Path(str(term)).expanduser().resolve(), cache) for term in terms]

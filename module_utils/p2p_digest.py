@@ -5,10 +5,11 @@ Pure functions, used on the controller (filters) and on nodes (modules).
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 DIGEST_PLACEHOLDER = "@config_digest@"
 PERMISSION_BITS = 0o7777
@@ -16,6 +17,7 @@ DEFAULT_FILE_MODE = "0644"
 DEFAULT_DIRECTORY_MODE = "0755"
 
 
+@functools.lru_cache(maxsize=256)
 def sha256_text(text: str) -> str:
     """Return the SHA-256 of a text's UTF-8 bytes, as 64 hexadecimal digits."""
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
@@ -103,7 +105,8 @@ def _by_path(files: Optional[Sequence[Mapping[str, Any]]]) -> List[Dict[str, Any
     return sorted((wanted_file(item) for item in files or []), key=lambda item: item["path"])
 
 
-def compact_lock(lock: str) -> List[str]:
+@functools.lru_cache(maxsize=8)
+def compact_lock(lock: str) -> Tuple[str, ...]:
     """Return the requirements of a hash-pinned lock without hashes and comments, sorted.
 
     Args:
@@ -111,7 +114,7 @@ def compact_lock(lock: str) -> List[str]:
     """
     joined = re.sub(r"\\\r?\n", " ", lock)
     lines = (re.split(r"(?:^|\s)#|\s--hash", line)[0].strip() for line in joined.splitlines())
-    return sorted(re.sub(r"\s+", " ", line) for line in lines if line and not line.startswith("-"))
+    return tuple(sorted(re.sub(r"\s+", " ", line) for line in lines if line and not line.startswith("-")))
 
 
 def release_digest(spec: Mapping[str, Any]) -> str:
@@ -139,7 +142,7 @@ def release_wanted(spec: Mapping[str, Any]) -> Dict[str, Any]:
         "root": str(spec.get("root") or "").rstrip("/") or None,
         "name": spec["name"],
         "lock_sha256": sha256_text(spec.get("lock") or ""),
-        "requirements": compact_lock(spec.get("lock") or ""),
+        "requirements": list(compact_lock(str(spec.get("lock") or ""))),
         "wheel": {"filename": wheel["filename"], "sha256": wheel["sha256"]} if wheel else None,
         "files": _by_path(spec.get("files")),
         "python": spec.get("python") or None,
@@ -164,14 +167,14 @@ def render_unit(unit: str, digest: str) -> str:
 def service_wanted(spec: Mapping[str, Any]) -> Dict[str, Any]:
     """Return a service's specification with digests in place of contents."""
     unit = spec.get("unit")
-    files = spec.get("files") or []
+    files = _by_path(spec.get("files"))
     digest = config_digest(unit, files) if unit else None
     return {
         "name": spec["name"],
         "unit_sha256": sha256_text(render_unit(unit, digest)) if unit and digest else None,
         # A unit without the placeholder cannot tell what its process was started with.
         "config_digest": digest if unit and DIGEST_PLACEHOLDER in unit else None,
-        "files": _by_path(files),
+        "files": files,
         "directories": [wanted_directory(item) for item in spec.get("directories") or []],
         "enabled": spec.get("enabled"),
         "state": spec.get("state") or "started",

@@ -9,16 +9,16 @@ import time
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .p2p_files import owner_name
+from .p2p_listening import listening
 from .p2p_run import run
 
 PROGRAM = "p2p_orchestrator"
 # The table of cron of who runs this, where others are files.
 CRONTAB = "crontab"
-# See proc(5): fields of /proc/<pid>/stat after the name, of /proc/<pid>/cgroup, of /proc/net/tcp.
+# See proc(5): fields of /proc/<pid>/stat after the name, of /proc/<pid>/cgroup.
 _STATE, _PARENT, _STARTED = 0, 1, 19
 _CGROUP_FIELDS, _PS_FIELDS = 3, 5
 _NSPID_ALONE = 2  # the key and one id
-_LOCAL, _TCP_STATE, _UID, _INODE = 1, 3, 7, 9
 # Units whose cgroup holds what people started by hand, or what cron started.
 _STARTS_OURS = re.compile(r"^# BEGIN p2p-cluster .*?^# END p2p-cluster [^\n]*$", re.MULTILINE | re.DOTALL)
 _SHELLS = re.compile(r"^(sshd?|cron|crond|docker|containerd|user@\d+|dropbear|vast.*|runpod.*)\.service$")
@@ -188,19 +188,6 @@ def orchestrators(service: str, root: str, systemd: bool, mine: Sequence[int] = 
     ]
 
 
-def listening_sockets(tables: Iterable[str], port: int) -> Dict[str, int]:
-    """Return the sockets that listen on a port, inode -> user id, from the texts of /proc/net/tcp, tcp6."""
-    sockets = {}
-    for table in tables:
-        for line in table.splitlines()[1:]:
-            fields = line.split()
-            if len(fields) <= _INODE or fields[_TCP_STATE] != "0A":
-                continue
-            if int(fields[_LOCAL].rpartition(":")[2], 16) == port:
-                sockets[fields[_INODE]] = int(fields[_UID])
-    return sockets
-
-
 def _holder(sockets: Mapping[str, int], likely: Sequence[int]) -> Optional[int]:
     """Find who holds one of some sockets, by descriptor, or by user where descriptors may not be seen."""
     wanted = {"socket:[%s]" % inode for inode in sockets}
@@ -252,7 +239,7 @@ def listener(port: int, likely: Sequence[int] = ()) -> Optional[Dict[str, Any]]:
         `pid`, `name`, `cmdline`, `owner` and `orchestrator`; pid is None if it may not be seen.
     """
     if sys.platform.startswith("linux"):
-        sockets = listening_sockets((_read("/proc/net/tcp"), _read("/proc/net/tcp6")), port)
+        sockets = listening(port)
         if not sockets:
             return None
         found = _describe_holder(_holder(sockets, likely))

@@ -48,7 +48,7 @@ def test_modes_that_are_none(given_mode: str | int) -> None:
 
 
 def test_a_lock_without_hashes_and_comments() -> None:
-    assert compact_lock(str(SPEC["lock"])) == [
+    assert list(compact_lock(str(SPEC["lock"]))) == [
         "async-timeout==5.0.1 ; python_full_version < '3.11'",
         "idna==3.7",
     ]

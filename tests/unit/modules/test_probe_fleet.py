@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+from ansible._internal._templating._access import AnsibleAccessContext
+from ansible._internal._templating._datatag import DeprecatedAccessAuditContext
 from ansible._internal._templating._jinja_bits import AnsibleEnvironment
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.parsing.dataloader import DataLoader
@@ -33,6 +35,26 @@ def test_all_are_asked_and_one_failure_is_one_answer() -> None:
     assert found["dead"]["unreachable"] is True
     assert found["dead"]["msg"] == "Task failed: Failed to connect to the host via ssh: gone"
     assert "failed" not in found["dead"]
+
+
+def test_questions_render_beside_each_other() -> None:
+    """Each rendering enters its context and leaves it while all the others are inside theirs."""
+    inside = threading.Barrier(8, timeout=60)
+    leaving = [threading.Event() for _ in range(9)]
+    leaving[0].set()
+
+    def question(number: int) -> Answer:
+        with DeprecatedAccessAuditContext():
+            inside.wait()
+            leaving[number].wait(60)  # the first to enter leaves first
+        leaving[number + 1].set()
+        return {"probe": number}
+
+    AnsibleAccessContext.current()
+    nodes = Nodes(8, 60)
+    for number in range(8):
+        nodes.ask(f"n{number}", lambda number=number: question(number))  # type: ignore[misc]  # bound now
+    assert nodes.answers() == {f"n{number}": {"probe": number} for number in range(8)}
 
 
 def test_so_many_wait_at_a_time_and_no_more() -> None:

@@ -7,18 +7,20 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from module_utils import p2p_listening
+from module_utils.p2p_listening import listening, listening_sockets
 from module_utils.p2p_processes import (
     Process,
     contained,
     is_orchestrator,
     kind_of,
     listener,
-    listening_sockets,
     orchestrators,
     parse_ps,
     start_time,
@@ -142,6 +144,22 @@ def test_who_listens_on_a_real_port() -> None:
         assert found["pid"] == os.getpid()
         assert not found["orchestrator"]
     assert listener(port) is None
+
+
+def test_the_kernels_diagnosis_and_its_tables_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mine, socket.create_server(("127.0.0.1", 0)):
+        port = mine.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            found = listening(port)
+            inode = str(os.fstat(mine.fileno()).st_ino)
+            assert found == {inode: os.geteuid()}
+
+            def silent(_family: int) -> Iterator[tuple[int, int, int]]:
+                raise OSError("a sandboxed kernel")
+
+            monkeypatch.setattr(p2p_listening, "_diagnosed", silent)
+            assert listening(port) == found
+    assert listening(port) == {}
 
 
 def test_only_listening_sockets_count() -> None:
