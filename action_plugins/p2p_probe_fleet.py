@@ -15,13 +15,16 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
-from types import CodeType
 from typing import Any
 
 from ansible import context
 from ansible._internal._templating._access import AnsibleAccessContext
 from ansible._internal._templating._engine import TemplateEngine
-from ansible._internal._templating._jinja_bits import AnsibleEnvironment, _TemplateCompileContext
+from ansible._internal._templating._jinja_bits import (
+    AnsibleEnvironment,
+    AnsibleTemplate,
+    _TemplateCompileContext,
+)
 from ansible.errors import AnsibleError
 from ansible.executor.process import worker
 from ansible.executor.task_executor import TaskExecutor
@@ -33,20 +36,21 @@ DISCOVERED = "discovered_interpreter_python"
 Answer = dict[str, Any]
 
 
-_compile = AnsibleEnvironment.compile
-_compiled: dict[tuple[object, ...], CodeType] = {}
+_from_string = AnsibleEnvironment.from_string
+_made: dict[tuple[object, ...], AnsibleTemplate] = {}
 
 
-def compiled_once(
+def made_once(
     environment: AnsibleEnvironment, source: object, *args: object, **kwargs: object
-) -> CodeType:
-    """Compile a template, or take what it was compiled to for another node: that is most of what it costs."""
+) -> AnsibleTemplate:
+    """Make a template, or take the one that was made for another node: compiling is most of what it costs."""
+    if not isinstance(source, str) or args or kwargs:
+        return _from_string(environment, source, *args, **kwargs)
     # The lexer stands for the syntax; it is the same object for the same one.
-    syntax = (environment.lexer, _TemplateCompileContext.current().escape_backslashes)
-    key = (source, syntax, args, tuple(kwargs.items())) if isinstance(source, str) else (object(),)
-    if key not in _compiled:
-        _compiled[key] = _compile(environment, source, *args, **kwargs)
-    return _compiled[key]
+    key = (source, environment, environment.lexer, _TemplateCompileContext.current().escape_backslashes)
+    if key not in _made:
+        _made[key] = _from_string(environment, source)
+    return _made[key]
 
 
 @functools.cache
@@ -198,7 +202,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
         super().run(tmp, task_vars)
         variables = task_vars or {}
         # This process is the task's own, and ends with it.
-        AnsibleEnvironment.compile = compiled_once
+        AnsibleEnvironment.from_string = made_once
         TemplateEngine.environment = property(environment)
         nodes = Nodes(
             context.CLIARGS["forks"], float(self._templar.template(variables["p2p_health_timeout"]))

@@ -17,7 +17,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
-from action_plugins.p2p_probe_fleet import Answer, Nodes, compiled_once, failed
+from action_plugins.p2p_probe_fleet import Answer, Nodes, failed, made_once
 
 PROJECT = Path(__file__).parents[3]
 
@@ -137,11 +137,11 @@ def test_what_cannot_be_prepared_has_failed(error: Exception, message: str) -> N
     assert failed(error) == {"changed": False, "failed": True, "msg": message}
 
 
-def test_a_template_compiled_once_is_rendered_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_template_made_once_is_rendered_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
     def rendered(**variables: object) -> object:
         templar = Templar(loader=DataLoader(), variables=variables)
         return templar.template(trust_as_template("{{ [one, 'a\\\\tb'] }}"))
 
     before = [rendered(one=1), rendered(one="x")]
-    monkeypatch.setattr(AnsibleEnvironment, "compile", compiled_once)
+    monkeypatch.setattr(AnsibleEnvironment, "from_string", made_once)
     assert [rendered(one=1), rendered(one="x"), rendered(one=1)] == [*before, before[0]]
