@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
@@ -224,6 +225,32 @@ def test_a_release_that_does_not_start_stops_at_the_canary(play: Play) -> None:
     assert live.status(OTHERS[0])["leader_id"] in VOTERS
     for name in NODES[:3] + NODES[4:]:
         assert processes(name) == before[name]
+
+
+def test_a_setting_that_is_taken_up_live_stops_nothing(play: Play, tmp_path: Path) -> None:
+    settled()
+    fleet = yaml.safe_load(live.fleet_file().read_text())
+    for host in fleet["hosts"].values():
+        host["ringrift_path"] = "/srv/elsewhere"
+    path = tmp_path / "distributed_hosts.yaml"
+    path.write_text(yaml.safe_dump(fleet))
+    before = {name: processes(name) for name in NODES}
+
+    with watched("a setting that is taken up live"):
+        code, output = play(*STORE, fleet=path)
+    assert code == 0, output[-4000:]
+    assert "6 of 6 nodes will change" in output
+    assert f"first, as the canary: {OTHERS[0]} (nothing of it stops)" in output
+    assert {name: processes(name) for name in NODES} == before
+    for name in NODES:
+        text = live.on(name, "cat", "/etc/ringrift/node.conf") + "\n"
+        assert 'RINGRIFT_PATH="/srv/elsewhere"' in text
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        wait_for(lambda name=name, digest=digest: live.status(name)["settings_sha256"] == digest, 30, str)  # type: ignore[misc]  # bound now
+
+    code, output = play(*STORE)
+    assert code == 0, output[-4000:]
+    assert {name: processes(name) for name in NODES} == before
 
 
 @pytest.mark.parametrize("limit", [(), ("--limit", OTHERS[1])], ids=["all", "limit"])
