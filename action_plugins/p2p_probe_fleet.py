@@ -204,6 +204,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
         # This process is the task's own, and ends with it.
         AnsibleEnvironment.from_string = made_once
         TemplateEngine.environment = property(environment)
+        self._shared_loader_obj.action_loader.get(PROBE, class_only=True).program()
         nodes = Nodes(
             context.CLIARGS["forks"], float(self._templar.template(variables["p2p_health_timeout"]))
         )
