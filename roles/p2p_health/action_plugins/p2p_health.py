@@ -41,18 +41,18 @@ def _part(name: str) -> ModuleType:
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type information
-    """With `step: again` decides who is asked a second time, with `step: report` makes the report."""
+    """Makes the report, or says first who has to be asked again."""
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
     _requires_connection = False
 
     def run(self, tmp: str | None = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Run the step.
+        """Make the report.
 
         Returns:
-            For `again` the `nodes`, a list. For `report` the `verdict`, and `failed`
-            with a `msg` if the verdict is as bad as `fail_on` or worse.
+            With `again`, if an election is under way, the `nodes` that have to be asked once more, and no
+            report. Otherwise the `verdict`, and `failed` with a `msg` if it is as bad as `fail_on` or worse.
 
         Raises:
             AnsibleActionFail: No node was asked, or a file cannot be written.
@@ -61,14 +61,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
         variables = task_vars or {}
         arguments = self.validate_argument_spec(
             argument_spec={
-                "step": {"type": "str", "choices": ["again", "report"], "required": True},
+                "again": {"type": "bool", "default": False},
                 "started": {"type": "float", "required": True},
                 "settings": {"type": "dict", "default": {}},
-                "report_dir": {"type": "path"},
+                "report_dir": {"type": "path", "required": True},
                 "history": {"type": "int", "default": 0},
                 "fail_on": {"type": "str", "choices": ["critical", "degraded"], "default": "critical"},
-            },
-            required_if=[("step", "report", ["report_dir"])],
+            }
         )[1]
         ssh = constants.config.get_config_value("ssh_args", plugin_type="connection", plugin_name="ssh")
         settings = {
@@ -80,8 +79,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
         }
         asked = (variables.get("p2p_health_nodes") or {}).get("nodes", {})
         answers, fleet = _part("fleet").gather(asked, variables["hostvars"], variables["groups"], settings)
-        if arguments["step"] == "again":
-            again = _part("build").election_under_way(answers, fleet)
+        again = _part("build").election_under_way(answers, fleet) if arguments["again"] else []
+        if again:
             return {"changed": False, "nodes": again}
         if not answers:
             raise AnsibleActionFail(
