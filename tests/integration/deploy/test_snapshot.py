@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 from pathlib import Path
 
@@ -9,14 +10,17 @@ from module_utils.p2p_etcd_tool import restore, status
 from module_utils.p2p_store import Key
 from tests.integration.deploy.modules import call
 
-TOOLS = ["/usr/bin"]
+CLIENT = shutil.which("etcdctl")
+assert CLIENT, "etcdctl is not there: make test-integration unpacks it"
+TOOLS = [str(Path(CLIENT).parent)]
 
 
 def test_the_newest_are_kept_readable_by_their_owner_alone(member: tuple[str, str], tmp_path: Path) -> None:
     endpoint, data = member
     Key({"endpoint": endpoint}, "/p2p/lab/roster", 5).write({"alive": ["a"]}, 0)
     kept = tmp_path / "state" / "snapshots"
-    words = {"etcd": {"endpoint": endpoint, "data_dir": data}, "directory": str(kept), "keep": 2}
+    etcd = {"endpoint": endpoint, "data_dir": data}
+    words = {"etcd": etcd, "directory": str(kept), "keep": 2, "tools": TOOLS}
     foretold = call("p2p_etcd_snapshot", words, tmp_path, check=True)
     assert not foretold["failed"], foretold
     assert foretold["changed"]
@@ -43,7 +47,8 @@ def test_the_newest_are_kept_readable_by_their_owner_alone(member: tuple[str, st
 
 
 def test_a_member_that_is_down_and_a_missing_tool_are_named(member: tuple[str, str], tmp_path: Path) -> None:
-    words = {"etcd": {"endpoint": "http://127.0.0.1:9"}, "directory": str(tmp_path / "kept")}
+    kept = str(tmp_path / "kept")
+    words = {"etcd": {"endpoint": "http://127.0.0.1:9"}, "directory": kept, "tools": TOOLS}
     for check in (True, False):
         answer = call("p2p_etcd_snapshot", words, tmp_path, check=check)
         assert answer["failed"]
@@ -56,7 +61,8 @@ def test_a_member_that_is_down_and_a_missing_tool_are_named(member: tuple[str, s
 
 def test_a_directory_that_cannot_be_written_is_named(member: tuple[str, str], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    words = {"etcd": {"endpoint": member[0]}, "directory": str(tmp_path / "file" / "kept")}
+    kept = str(tmp_path / "file" / "kept")
+    words = {"etcd": {"endpoint": member[0]}, "directory": kept, "tools": TOOLS}
     answer = call("p2p_etcd_snapshot", words, tmp_path)
     assert answer["failed"]
     assert "cannot be kept in" in answer["msg"]
