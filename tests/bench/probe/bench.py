@@ -3,8 +3,8 @@
     .venv/bin/python tests/bench/probe/bench.py inventory/lab/distributed_hosts.yaml [--runs 3]
 
 Each figure is a median of wall times, all nodes of the group ``p2p`` at once: `cold` with no SSH connection
-open, `warm` over kept ones. Where the bundled release of this checkout is deployed, the probe hashes every
-file of it. What the probe itself took on the nodes is printed too. Exits non-zero if a node does not answer.
+open, `warm` over kept ones. What the probe itself took on the nodes is printed too. Exits non-zero if a node
+does not answer.
 """
 
 from __future__ import annotations
