@@ -64,7 +64,7 @@ class States:
 
 
 class Listeners:
-    """Who listens on a port, found out once by whichever look needs it first: it reads all connections."""
+    """Who listens on a port, found out once by whichever look needs it first."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
