@@ -12,7 +12,9 @@ BENCH_VENV := .cache/bench
 SCENARIO ?= default
 SCENARIOS_AT_ONCE ?= 2
 TOOLS := .cache/tools
-export PATH := $(CURDIR)/$(BIN):$(PATH):$(CURDIR)/$(TOOLS)/usr/bin
+BROWSER := "chromium=chromium fonts-dejavu-core"
+# Without the system's own folders a bare environment, or a user's, has no awk or ip.
+export PATH := $(CURDIR)/$(BIN):$(or $(PATH),/usr/local/bin:/usr/bin:/bin):/usr/local/sbin:/usr/sbin:/sbin:$(CURDIR)/$(TOOLS)/usr/bin
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 PYTHON_PACKAGES := orchestrator/src inventory_plugins library module_utils filter_plugins lookup_plugins callback_plugins action_plugins roles/p2p_health tests molecule
@@ -65,12 +67,13 @@ lint: venv ## ruff, mypy, yamllint, ansible-lint, ansible-builder, shellcheck
 
 .PHONY: test-unit
 test-unit: venv ## unit tests
+	scripts/programs ssh=openssh-client git=git openssl=openssl
 	pytest -n auto tests/unit
 
 .PHONY: test-integration
 test-integration: venv image ## the orchestrator against a real etcd, the modules in real containers, the page in a browser
 	scripts/tools $(TOOLS) etcd=etcd-server etcdctl=etcd-client
-	scripts/chromium
+	scripts/programs $(BROWSER) curl=curl iptables=iptables mkfs.ext4=e2fsprogs
 	pytest tests/integration
 
 .PHONY: test-preview
@@ -89,7 +92,7 @@ test-orchestrator: venv ## the orchestrator alone: unit, simulated schedules, fa
 
 .PHONY: test-health
 test-health: venv ## the health report alone, and its page in a real browser
-	scripts/chromium
+	scripts/programs $(BROWSER)
 	pytest tests/unit/health tests/integration/health
 
 .PHONY: bench-inventory

@@ -24,7 +24,8 @@ class Change(TypedDict):
     """What turns the live members into the file's voters.
 
     `drop` are members that hold up nothing: dead ones, leftovers of a change that was not finished, and those
-    whose data is gone. `joiners` come in the file's order; `fresh` are those of them that start without data.
+    whose data is gone. `joiners` come in the file's order; `fresh` are those of them that start without data,
+    `unlisted` those that the store does not list: what data they have is of an earlier member.
     `leavers` count now and vote no longer afterwards, the leader last; `idle` hold what is left of a member
     and are none. `join_via` and `leave_via` name the nodes whose members are told. `refused` says why nothing
     may be done, or nothing.
@@ -33,6 +34,7 @@ class Change(TypedDict):
     drop: list[Dropped]
     joiners: list[str]
     fresh: list[str]
+    unlisted: list[str]
     leavers: list[str]
     idle: list[str]
     join_via: str
@@ -83,6 +85,7 @@ def change(
         fresh=[
             name for name in joiners if name not in known or _store(answers, name).get("has_data") is not True
         ],
+        unlisted=[name for name in joiners if name not in known],
         leavers=leavers,
         idle=[
             name

@@ -41,6 +41,11 @@ options:
     description: Seconds that each question to the store may take.
     type: float
     default: 5.0
+  seconds:
+    description: For how long a store that refuses, or does not answer, is asked again. One that elects its
+      leader does for a moment.
+    type: float
+    default: 20.0
 attributes:
   check_mode:
     support: full
@@ -69,7 +74,7 @@ record:
 """
 
 import time
-from typing import Any, Mapping
+from typing import Any, Mapping, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.p2p_store import Key, StoreError
@@ -90,6 +95,36 @@ def _held_by(record: Mapping[str, Any]) -> str:
     )
 
 
+class _HeldError(Exception):
+    """Another run holds the record."""
+
+    def __init__(self, record: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.record = record
+
+
+def _turn(params: Mapping[str, Any], key: Key, check_mode: bool) -> Optional[Mapping[str, Any]]:
+    """Do once what is asked for and return the record. Raises _HeldError, StoreError."""
+    run, entry = params["run"], key.read()
+    record: Optional[Mapping[str, Any]] = entry.value
+    ours = record is not None and record.get("id") == run.get("id")
+    if params["state"] == "held":
+        if record is not None and not ours and record.get("id") != params["breaking"]:
+            raise _HeldError(record)
+        fresh = dict(run, renewed=time.time())
+        if check_mode or key.write(fresh, entry.revision):
+            return fresh
+        winner: Mapping[str, Any] = key.read().value or {}
+        # Its own, where the answer to an earlier try was lost.
+        if winner.get("id") != run.get("id"):
+            raise _HeldError(winner)
+        return winner
+    if params["state"] == "released" and ours and not check_mode:
+        key.remove(entry.revision)
+        return None
+    return record
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -100,29 +135,24 @@ def main() -> None:
             "run": {"type": "dict", "default": {}},
             "breaking": {"type": "str", "default": ""},
             "timeout": {"type": "float", "default": 5.0},
+            "seconds": {"type": "float", "default": 20.0},
         },
         required_if=[("state", "held", ("run",)), ("state", "released", ("run",))],
         supports_check_mode=True,
     )
-    params, run = module.params, module.params["run"]
+    params = module.params
     key = Key(params["etcd"], "/p2p/%s/maintenance" % params["cluster"], params["timeout"])
-    try:
-        entry = key.read()
-        record = entry.value
-        ours = record is not None and record.get("id") == run.get("id")
-        if params["state"] == "held":
-            if record is not None and not ours and record.get("id") != params["breaking"]:
-                module.fail_json(msg=_held_by(record), record=record)
-            fresh = dict(run, renewed=time.time())
-            if not module.check_mode and not key.write(fresh, entry.revision):
-                winner = key.read().value or {}
-                module.fail_json(msg=_held_by(winner), record=winner)
-            record = fresh
-        elif params["state"] == "released" and ours and not module.check_mode:
-            key.remove(entry.revision)
-            record = None
-    except StoreError as error:
-        module.fail_json(msg="the maintenance record cannot be read: %s" % error, record=None)
+    deadline = time.monotonic() + params["seconds"]
+    while True:
+        try:
+            record = _turn(params, key, module.check_mode)
+            break
+        except _HeldError as held:
+            module.fail_json(msg=_held_by(held.record), record=held.record)
+        except StoreError as error:
+            if time.monotonic() >= deadline:
+                module.fail_json(msg="the maintenance record cannot be read: %s" % error, record=None)
+        time.sleep(1)
     module.exit_json(changed=False, record=record)
 
 

@@ -2,6 +2,7 @@
 """Stands in for the original orchestrator: its flags, variables and answers, and one job that it starts."""
 
 import argparse
+import http.client
 import json
 import os
 import subprocess
@@ -26,9 +27,9 @@ ARGS = parser.parse_args()
 def peer_id(url: str) -> str | None:
     """Return the id of a peer, or None if it does not answer."""
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=1) as answer:  # noqa: S310  the seeds are http URLs
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:  # noqa: S310  the seeds are http URLs
             return str(json.load(answer)["node_id"])
-    except OSError:
+    except (OSError, ValueError, http.client.HTTPException):
         return None
 
 

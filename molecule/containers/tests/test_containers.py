@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.integration.deploy import live
-from tests.integration.deploy.live import Run, leader, on, release, status, wait_for
+from tests.integration.deploy.live import Run, on, release, status, wait_for
 
 VOTERS = ("hetzner-cpu61", "hetzner-cpu62", "vultr-a100-61")
 VAST, RUNPOD = "vast-28918761", "runpod-h100-61"
@@ -223,7 +223,7 @@ def test_a_new_release_and_back(play: Play, tmp_path: Path) -> None:
         assert release(node) == older
         comes_back(node)
         assert len(supervisors(node)) == len(processes(node)) == 1
-    assert leader((*VOTERS, *OTHERS)) in VOTERS
+    live.settled((*VOTERS, *OTHERS), VOTERS)
 
 
 def test_removed_containers_keep_no_trace(play: Play) -> None:

@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from tests.integration.deploy import live
-from tests.integration.deploy.live import SERVICES, Run, leader, wait_for
+from tests.integration.deploy.live import SERVICES, Run, wait_for
 from tests.integration.identity.watch import Watch
 
 VOTERS = ("hetzner-cpu71", "hetzner-cpu72", "vultr-a100-71")
@@ -77,10 +77,9 @@ def watched(what: str) -> Iterator[Watch]:
     assert watch.two_leaders() == []
 
 
-def settled() -> str:
-    """Wait until all nodes name the same leader; return it."""
-    wait_for(lambda: leader(NODES) in VOTERS, LONG_S, lambda: str({n: live.status(n) for n in NODES}))
-    return str(live.status(VOTERS[0])["leader_id"])
+def settled(nodes: Sequence[str] = NODES) -> str:
+    """Return the leader, once all these nodes name it."""
+    return live.settled(nodes, VOTERS, LONG_S)
 
 
 def term() -> int:
@@ -158,8 +157,7 @@ def test_two_of_three_destroyed_and_a_stale_leader_comes_back(play: Play, newer:
     with watched("the stale leader comes back"):
         # The two that have the new data keep the quorum, with or without it as leader.
         live.on(stale, "systemctl", "stop", *SERVICES)
-        wait_for(lambda: leader((other, survivor)) in (other, survivor), LONG_S, lambda: "nobody leads")
-        leads = leader((other, survivor))
+        leads = settled((other, survivor))
         live.on(stale, "mv", DATA, "/root/fresh")
         live.on(stale, "mv", "/root/stale", DATA)
         live.on(stale, "systemctl", "start", "--no-block", *SERVICES)

@@ -122,7 +122,7 @@ def status(node: str) -> dict[str, Any]:
     script = f"import urllib.request as r; print(r.urlopen('{url}', timeout=10).read().decode())"
     try:
         answer: dict[str, Any] = json.loads(on(node, "python3", "-c", script))
-    except subprocess.CalledProcessError:
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired, ValueError):
         return {}
     return answer
 
@@ -132,6 +132,19 @@ def leader(nodes: Sequence[str]) -> str | None:
     named = {status(node).get("leader_id") for node in nodes}
     one: str | None = named.pop()
     return None if named else one
+
+
+def settled(nodes: Sequence[str], voters: Sequence[str], seconds: float = 180) -> str:
+    """Return the leader, one of the voters, once all these nodes name it."""
+    found: list[str] = []
+
+    def agreed() -> bool:
+        if (one := leader(nodes)) is not None and one in voters:
+            found.append(one)
+        return bool(found)
+
+    wait_for(agreed, seconds, lambda: str({name: status(name) for name in nodes}))
+    return found[0]
 
 
 def release(node: str) -> str:

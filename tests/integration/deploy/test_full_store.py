@@ -47,7 +47,7 @@ def small(tmp_path: Path) -> Iterator[str]:
         yield client
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(120)
 
 
 def put(endpoint: str, size: int) -> str:

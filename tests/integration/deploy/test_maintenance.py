@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from module_utils.p2p_store import Key
@@ -108,8 +110,23 @@ def test_a_write_loses_against_a_later_one(record: Record) -> None:
     assert not record.key.remove(entry.revision)
 
 
+def test_a_store_that_does_not_answer_for_a_moment_is_asked_again(
+    record: Record, member: tuple[str, str]
+) -> None:
+    (process,) = (one for one in psutil.process_iter(["cmdline"]) if member[1] in (one.info["cmdline"] or ()))
+    process.suspend()
+    later = threading.Timer(6, process.resume)
+    later.start()
+    try:
+        answer = record("held", ALICE, timeout=1, seconds=60)
+    finally:
+        later.join()
+    assert not answer["failed"], answer
+    assert answer["record"]["id"] == "alice-1"
+
+
 def test_a_store_that_is_down_is_named(record: Record) -> None:
     record.endpoint = "http://127.0.0.1:9"
-    answer = record("held", ALICE)
+    answer = record("held", ALICE, seconds=1)
     assert answer["failed"]
     assert "http://127.0.0.1:9 does not answer" in answer["msg"]

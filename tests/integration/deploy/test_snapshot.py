@@ -27,7 +27,7 @@ def test_the_newest_are_kept_readable_by_their_owner_alone(member: tuple[str, st
     assert not kept.exists()
 
     kept.mkdir(parents=True)
-    for old in ("20260101T000000Z-r5.db", "20260102T000000Z-r6.db"):
+    for old in ("20010101T000000Z-r5.db", "20010102T000000Z-r6.db"):
         (kept / old).touch()
     (kept / "notes.txt").touch()
     answer = call("p2p_etcd_snapshot", words, tmp_path)
@@ -36,9 +36,9 @@ def test_the_newest_are_kept_readable_by_their_owner_alone(member: tuple[str, st
     path = Path(snapshot["path"])
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert snapshot["revision"] > 1
-    assert snapshot["removed"] == ["20260101T000000Z-r5.db"]
+    assert snapshot["removed"] == ["20010101T000000Z-r5.db"]
     assert sorted(one.name for one in kept.iterdir()) == sorted(
-        ["20260102T000000Z-r6.db", path.name, "notes.txt"]
+        ["20010102T000000Z-r6.db", path.name, "notes.txt"]
     )
     assert status(TOOLS, str(path), 30)["revision"] == snapshot["revision"]
     urls = {"a": "http://127.0.0.1:1"}

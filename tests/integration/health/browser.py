@@ -66,12 +66,11 @@ class Page:
             "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}]
         )
         await self.call("Page.navigate", url=f"file://{path}")
-        for _ in range(200):
-            if (
-                await self.run(f"location.pathname.endsWith('{path.name}') && document.readyState")
-                == "complete"
-            ):
-                return
+        loaded = f"location.pathname.endsWith('{path.name}') && document.readyState"
+        for _ in range(2400):
+            with contextlib.suppress(RuntimeError):  # asked while one page goes and the next one comes
+                if await self.run(loaded) == "complete":
+                    return
             await asyncio.sleep(0.05)
         raise RuntimeError(f"{path} did not load")
 
@@ -92,20 +91,28 @@ async def browser(profile: Path) -> AsyncIterator[Page]:
     )
     try:
         port = await _port(profile / "DevToolsActivePort")
-        async with aiohttp.ClientSession() as session:
-            async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
-                tabs = await answer.json()
-            url = next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page")
-            async with session.ws_connect(url, max_msg_size=0) as socket:
-                yield Page(socket)
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(await _tab(session, port), max_msg_size=0) as socket,
+        ):
+            yield Page(socket)
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         await process.wait()
 
 
+async def _tab(session: aiohttp.ClientSession, port: int) -> str:
+    while True:
+        async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
+            for tab in await answer.json():
+                if tab["type"] == "page":
+                    return str(tab["webSocketDebuggerUrl"])
+        await asyncio.sleep(0.05)
+
+
 async def _port(path: Path) -> int:
-    for _ in range(400):
+    for _ in range(2400):
         with contextlib.suppress(FileNotFoundError, IndexError, ValueError):
             return int(path.read_text().splitlines()[0])  # noqa: ASYNC240  # two lines, written by the browser
         await asyncio.sleep(0.05)

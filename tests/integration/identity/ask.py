@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-SECONDS = 5.0
+SECONDS = 20.0
 
 
 def ask(order: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,8 @@ class Cluster:
             "initial-advertise-peer-urls": f"https://{address}:{self.peer_port}",
             "initial-cluster": peers,
             "initial-cluster-state": "new",
-            "heartbeat-interval": "100",
-            "election-timeout": "1000",
+            "heartbeat-interval": "300",
+            "election-timeout": "3000",
             "trusted-ca-file": str(tls / "ca.crt"),
             "cert-file": str(tls / "node.crt"),
             "key-file": str(tls / "node.key"),
@@ -97,7 +98,7 @@ class Cluster:
         """Stop one member."""
         process = self.processes.pop(name)
         process.terminate()
-        process.wait(20)
+        process.wait(120)
 
     def ask(
         self, name: str, tls: Path | None, ca: Path, path: str, body: Any = None, *, peer: bool = False
@@ -109,7 +110,7 @@ class Cluster:
             http.client.HTTPException: it hangs up, or answers with an error.
         """
         port = self.peer_port if peer else self.client_port
-        connection = http.client.HTTPSConnection(VOTERS[name], port, timeout=5, context=context(tls, ca))
+        connection = http.client.HTTPSConnection(VOTERS[name], port, timeout=30, context=context(tls, ca))
         try:
             connection.request(
                 "GET" if body is None else "POST", path, None if body is None else json.dumps(body)
@@ -127,6 +128,15 @@ class Cluster:
         return self.base / f"tls-{name}"
 
     def put(self, name: str, key: str, value: str) -> None:
+        """Write a key, again while an election is under way; see `put_once`."""
+        until = time.monotonic() + PATIENCE
+        while True:
+            with suppress(http.client.HTTPException):
+                return self.put_once(name, key, value)
+            assert time.monotonic() < until, f"{name} takes no write"
+            time.sleep(0.5)
+
+    def put_once(self, name: str, key: str, value: str) -> None:
         """Write a key through one member's gateway, with that node's own certificate."""
         own = self.own(name)
         body = {
@@ -138,7 +148,7 @@ class Cluster:
     def takes_part(self, name: str) -> bool:
         """Say whether a member takes a write."""
         try:
-            self.put(name, "ready", name)
+            self.put_once(name, "ready", name)
         except (OSError, http.client.HTTPException):
             return False
         return True

@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any, Self
 
 EVERY_S = 0.2
@@ -16,12 +16,25 @@ TIMEOUT_S = 2.0
 
 @dataclass(frozen=True)
 class Span:
-    """Time for which a voter is proven to have led: from the first answer to the last request."""
+    """A voter's lead in one term: it led at a moment of its first answer, at one of its last, and between.
+
+    Attributes:
+        first: When the first answer that said so was asked for, and when it was there.
+        last: The same of the last one.
+    """
 
     voter: str
     term: int
-    begin: float
-    end: float
+    first: tuple[float, float]
+    last: tuple[float, float]
+
+    def contradicts(self, other: Span) -> bool:
+        """Tell whether two terms are proven to have been led at once, or in the wrong order.
+
+        When within an answer it led is unknown: one that was long on its way proves nothing of its end.
+        """
+        older, newer = sorted((self, other), key=lambda span: span.term)
+        return older.term == newer.term or older.last[0] > newer.first[1]
 
 
 @dataclass
@@ -59,8 +72,8 @@ class Watch:
             try:
                 connection.request("GET", "/health")
                 answer = json.loads(connection.getresponse().read())
-            except (OSError, http.client.HTTPException):
-                continue  # it restarts
+            except (OSError, http.client.HTTPException, ValueError):
+                continue  # it restarts: no answer, or half of one
             finally:
                 connection.close()
             self.answers[name].append((sent, time.monotonic(), answer))
@@ -73,21 +86,12 @@ class Watch:
                 if answer["role"] == "leader":
                     assert answer["leader_id"] == name, f"{name} leads and names {answer['leader_id']}"
                     found.setdefault((name, answer["term"]), []).append((sent, received))
-        spans = [
-            Span(name, term, times[0][1], max(times[0][1], times[-1][0]))
-            for (name, term), times in found.items()
-        ]
-        return sorted(spans, key=lambda span: span.begin)
+        spans = [Span(name, term, times[0], times[-1]) for (name, term), times in found.items()]
+        return sorted(spans, key=lambda span: span.term)
 
     def two_leaders(self) -> list[tuple[Span, Span]]:
-        """Return the pairs of leaders that led at the same time, or in the same term."""
-        spans = self.spans()
-        return [
-            (one, other)
-            for place, one in enumerate(spans)
-            for other in spans[place + 1 :]
-            if other.begin <= one.end or other.term <= one.term
-        ]
+        """Return the pairs of leaders that led at the same time, in the same term or against their order."""
+        return [(one, other) for one, other in combinations(self.spans(), 2) if one.contradicts(other)]
 
     def gap(self) -> float:
         """Return the longest time in seconds between two answers of voters that said that they lead."""

@@ -4,6 +4,7 @@ On loopback the hosts are 127.77.N.x; with `network=True` each is a network name
 can be cut off.
 """
 
+import http.client
 import itertools
 import json
 import os
@@ -93,15 +94,16 @@ class Agent(Process):
         self.name = name
         self.address = address
 
-    def get(self, path: str, seconds: float = 1.0) -> tuple[int, Any]:
+    def get(self, path: str, seconds: float = 10.0) -> tuple[int, Any]:
         """Return HTTP status and decoded body; status 0 if it does not answer."""
         url = f"http://{self.address}:8770{path}"
         try:
-            with urllib.request.urlopen(url, timeout=seconds) as reply:
-                code, data = reply.status, reply.read()
-        except urllib.error.HTTPError as error:
-            code, data = error.code, error.read()
-        except OSError:
+            try:
+                with urllib.request.urlopen(url, timeout=seconds) as reply:
+                    code, data = reply.status, reply.read()
+            except urllib.error.HTTPError as error:
+                code, data = error.code, error.read()
+        except (OSError, http.client.HTTPException):
             return 0, {}
         return code, json.loads(data) if data[:1] == b"{" else data.decode()
 
@@ -230,7 +232,7 @@ class Cluster:
 
     def reach(self, name: str, path: str) -> tuple[int, Any]:
         """Ask an agent from its own host, also while that is cut off."""
-        words = ["curl", "-s", "-m", "1", "-w", "\n%{http_code}", f"http://{self.addresses[name]}:8770{path}"]
+        words = ["curl", "-s", "-m", "5", "-w", "\n%{http_code}", f"http://{self.addresses[name]}:8770{path}"]
         done = subprocess.run(self._inside(name, words), check=False, capture_output=True, text=True)
         body, _, code = done.stdout.rpartition("\n")
         return int(code or 0), json.loads(body) if body.startswith("{") else {}
@@ -271,7 +273,7 @@ class Cluster:
         for name in self.voters:
             if not self.members[name].running:
                 continue
-            request = ["curl", "-s", "-m", "1", "-d", "{}", f"{self._client(name)}/v3/maintenance/status"]
+            request = ["curl", "-s", "-m", "5", "-d", "{}", f"{self._client(name)}/v3/maintenance/status"]
             done = subprocess.run(self._inside(name, request), check=False, capture_output=True, text=True)
             reply = json.loads(done.stdout) if done.stdout.startswith("{") else {}
             if reply.get("leader") and reply["leader"] == reply["header"]["member_id"]:

@@ -115,7 +115,7 @@ def test_the_authority_is_replaced_under_a_running_cluster(secure: Secure) -> No
     wait(
         "reloaded",
         lambda: all("certificate_reloaded" in a.log.read_text() for a in secure.agents.values()),
-        8,
+        60,
     )
     outdated = secure.authority.leaf("outdated")
     # A voter that has just read its files again takes a moment to listen with them.

@@ -22,9 +22,9 @@ def test_a_voter_stopped_in_order_knows_whom_it_heard(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3, 1) as cluster:
         wait("a leader known to all", cluster.agreed, 60)
         voters = [cluster.agents[name] for name in cluster.voters]
-        wait("all have listened", lambda: all(agent.status()["listened"] for agent in voters), 30)
+        wait("all have listened", lambda: all(agent.status().get("listened") for agent in voters), 60)
         names = set(cluster.names)
-        leader = cluster.agreed()
+        leader = wait("a leader known to all", cluster.agreed, 60)
         for name in (next(name for name in cluster.voters if name != leader), leader):
             assert name is not None
             agent, file = cluster.agents[name], tmp_path / f"data-{name}" / FILE

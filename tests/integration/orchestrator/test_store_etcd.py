@@ -48,9 +48,9 @@ def start(process: Process) -> None:
 @pytest_asyncio.fixture
 async def store(tmp_path: Path) -> AsyncIterator[EtcdStore]:
     process = member(tmp_path, "data")
-    start(process)
     store = EtcdStore(ENDPOINT, "test")
     try:
+        start(process)
         yield store
     finally:
         await store.close()

@@ -120,4 +120,4 @@ def test_one_that_does_not_start_says_its_last_words(mac: Path) -> None:
     (mac / "log").mkdir()
     (mac / "log/x.log").write_text("no such module\n")
     with pytest.raises(ServiceError, match=r"(?s)did not come up.*no such module"):
-        apply(mac, wait_seconds=1)
+        apply(mac, wait_seconds=5)
