@@ -13,6 +13,7 @@ SCENARIO ?= default
 SCENARIOS_AT_ONCE ?= 2
 TOOLS := .cache/tools
 BROWSER := "chromium=chromium fonts-dejavu-core"
+FAULTS := curl=curl ip=iproute2 iptables=iptables mkfs.ext4=e2fsprogs ssh=openssh-client
 # Without the system's own folders a bare environment, or a user's, has no awk or ip.
 export PATH := $(CURDIR)/$(BIN):$(or $(PATH),/usr/local/bin:/usr/bin:/bin):/usr/local/sbin:/usr/sbin:/sbin:$(CURDIR)/$(TOOLS)/usr/bin
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
@@ -73,7 +74,7 @@ test-unit: venv ## unit tests
 .PHONY: test-integration
 test-integration: venv image ## the orchestrator against a real etcd, the modules in real containers, the page in a browser
 	scripts/tools $(TOOLS) etcd=etcd-server etcdctl=etcd-client
-	scripts/programs $(BROWSER) curl=curl iptables=iptables mkfs.ext4=e2fsprogs
+	scripts/programs $(BROWSER) $(FAULTS) openssl=openssl
 	pytest tests/integration
 
 .PHONY: test-preview
@@ -86,8 +87,9 @@ test-modules: venv image ## the modules alone: unit tests, and every managed thi
 	pytest tests/unit/modules tests/integration/modules
 
 .PHONY: test-orchestrator
-test-orchestrator: venv ## the orchestrator alone: unit, simulated schedules, faults under a real etcd
+test-orchestrator: venv image ## the orchestrator alone: unit, simulated schedules, faults under a real etcd
 	scripts/tools $(TOOLS) etcd=etcd-server etcdctl=etcd-client
+	scripts/programs $(FAULTS)
 	pytest tests/unit/orchestrator tests/integration/orchestrator
 
 .PHONY: test-health

@@ -64,6 +64,11 @@ def _end(start: bytes) -> int:
     return min(LARGEST, len(head) + len(between) + int(length.group(1))) if length else LARGEST
 
 
+def unanswered(error: Optional[str] = None) -> Dict[str, Any]:
+    """Return what `get_json` does for an endpoint that gave no answer, for this reason."""
+    return {"status": None, "body": None, "ms": None, "error": error}
+
+
 def get_json(port: int, path: str, timeout: float) -> Dict[str, Any]:
     """Ask a local HTTP endpoint.
 
@@ -71,7 +76,7 @@ def get_json(port: int, path: str, timeout: float) -> Dict[str, Any]:
         `status` (HTTP code or None), `body` (JSON or None), `ms`, and `error` (text or None).
     """
     began = time.monotonic()
-    answer: Dict[str, Any] = {"status": None, "body": None, "ms": None, "error": None}
+    answer = unanswered()
     try:
         answer["status"], raw = _get(port, path, began + timeout)
         answer["ms"] = round((time.monotonic() - began) * 1000, 1)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, 
 from .p2p_bounded import look
 from .p2p_drift import node_drift, units_compared
 from .p2p_files import sha256_file
-from .p2p_local_http import ask_orchestrator
+from .p2p_local_http import ask_orchestrator, unanswered
 from .p2p_node import (
     describe_clock,
     describe_disk,
@@ -276,7 +276,8 @@ def probe(params: Mapping[str, Any]) -> Dict[str, Any]:
         "watchdogs": answers.get("watchdogs") or [],
         "release": answers.get("release"),
         "imports_missing": answers.get("imports_missing"),
-        "http": answers.get("http"),
+        "http": answers.get("http")
+        or {page: unanswered(errors.get("http")) for page in ("health", "status")},
         "etcd": answers.get("etcd")
         or ({"error": errors["etcd"], "has_data": None} if "etcd" in errors else None),
         "certificates": answers.get("certificates") or [],

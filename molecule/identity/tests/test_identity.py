@@ -267,3 +267,4 @@ def test_the_ca_is_replaced_while_the_cluster_leads_on(
     wait_for(lambda: "error" in knock(COMER, VOTER, HEARTBEAT, old, speaks_for=COMER), 60)
     new = deployed.issue(STOLEN)
     wait_for(lambda: knock(COMER, VOTER, HEARTBEAT, new, speaks_for=STOLEN).get("status") == 200, 60)
+    assert "error" in knock(COMER, VOTER, HEARTBEAT, old, speaks_for=COMER)

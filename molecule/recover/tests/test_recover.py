@@ -157,7 +157,7 @@ def test_two_of_three_destroyed_and_a_stale_leader_comes_back(play: Play, newer:
     with watched("the stale leader comes back"):
         # The two that have the new data keep the quorum, with or without it as leader.
         live.on(stale, "systemctl", "stop", *SERVICES)
-        leads = settled((other, survivor))
+        leads = live.settled((other, survivor), (other, survivor), LONG_S)
         live.on(stale, "mv", DATA, "/root/fresh")
         live.on(stale, "mv", "/root/stale", DATA)
         live.on(stale, "systemctl", "start", "--no-block", *SERVICES)

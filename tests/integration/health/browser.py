@@ -103,12 +103,13 @@ async def browser(profile: Path) -> AsyncIterator[Page]:
 
 
 async def _tab(session: aiohttp.ClientSession, port: int) -> str:
-    while True:
+    for _ in range(2400):
         async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
             for tab in await answer.json():
                 if tab["type"] == "page":
                     return str(tab["webSocketDebuggerUrl"])
         await asyncio.sleep(0.05)
+    raise RuntimeError("Chromium opened no tab")
 
 
 async def _port(path: Path) -> int:
