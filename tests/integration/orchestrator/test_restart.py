@@ -14,6 +14,26 @@ def first_status(agent: Agent) -> dict[str, Any]:
     return dict(wait("it answers", lambda: agent.get("/status?alive_only=false")[1], 30))
 
 
+def restarted(agent: Agent, file: Path) -> dict[str, Any]:
+    """Stop an agent in order, start it, and return its first answer.
+
+    Again on a machine that takes longer for a start than what was heard stays good for: that shows nothing.
+    """
+
+    def too_old() -> int:
+        return sum(found["event"] == "heard_too_old" for found in agent.events())
+
+    for _ in range(3):
+        before = too_old()
+        assert agent.terminate()[0] == 0
+        assert file.exists()
+        agent.start()
+        status = first_status(agent)
+        if too_old() == before:
+            return status
+    raise AssertionError("no start took less than 5 s")
+
+
 def is_dead(peer: dict[str, Any]) -> dict[str, Any]:
     return peer if peer["state"] == "dead" else {}
 
@@ -29,10 +49,7 @@ def test_a_voter_stopped_in_order_knows_whom_it_heard(tmp_path: Path) -> None:
             assert name is not None
             agent, file = cluster.agents[name], tmp_path / f"data-{name}" / FILE
             before = agent.status()["incarnation"]
-            assert agent.terminate()[0] == 0
-            assert file.exists()
-            agent.start()
-            status = first_status(agent)
+            status = restarted(agent, file)
             assert not file.exists()
             assert status["uptime_seconds"] < 5
             assert status["incarnation"] != before
@@ -45,9 +62,7 @@ def test_a_voter_stopped_in_order_knows_whom_it_heard(tmp_path: Path) -> None:
         # Whoever falls silent while the voter is away is dead by its true age.
         agent, gone = voters[0], cluster.agents["vast-1"]
         gone.kill()
-        agent.terminate()
-        agent.start()
-        first_status(agent)
+        restarted(agent, tmp_path / f"data-{agent.name}" / FILE)
         dead = wait("dead", lambda: is_dead(first_status(agent)["peers"]["vast-1"]), 20)
         assert dead["seconds_since_heartbeat"] >= 15
         assert not any(found["event"] == "name_conflict" for voter in voters for found in voter.events())
