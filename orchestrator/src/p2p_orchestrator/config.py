@@ -264,7 +264,8 @@ def _advertise(node_id: str, voters: list[str], seeds: tuple[Seed, ...], port: i
 
 def check(config: Config) -> None:
     """Raise StartError where settings contradict each other."""
-    if config.voters and not config.alone and len(config.voters) != len(config.seeds):
+    named = bool(config.voters) and (bool(config.seeds) or not config.alone)
+    if named and len(config.voters) != len(config.seeds):
         raise StartError(
             Exit.USAGE,
             f"P2P_VOTERS has {len(config.voters)} names and P2P_SEEDS {len(config.seeds)} addresses: "

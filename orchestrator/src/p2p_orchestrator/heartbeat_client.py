@@ -39,9 +39,11 @@ class HeartbeatClient:
         config = node.config
         names = config.voters or tuple(f"{seed.host}:{seed.port}" for seed in config.seeds)
         scheme = "https" if config.tls else "http"
+        # A machine that decides by itself may name itself and no address: there is nobody to ask.
+        pairs = [] if config.alone else zip(names, config.seeds, strict=True)
         self._targets = [
             (name, seed.heartbeat_url(scheme, config.heartbeat_port))
-            for name, seed in zip(names, config.seeds, strict=True)
+            for name, seed in pairs
             if name != config.node_id
         ]
 

@@ -84,6 +84,7 @@ def test_the_checkouts_fleet_file_gives_seeds_where_none_are_set(tmp_path: Path)
         ({"NODE_ID": "a b"}, "NODE_ID is 'a b'"),
         ({"P2P_CLUSTER": "a/b"}, "P2P_CLUSTER is 'a/b'"),
         ({"P2P_VOTERS": "a,b", "P2P_SEEDS": "h:1"}, "2 names and P2P_SEEDS 1 address"),
+        ({"P2P_VOTERS": "n", "NODE_ID": "n", "P2P_SEEDS": "h:1,h:2"}, "1 names and P2P_SEEDS 2 addresses"),
         ({**VOTERS, "NODE_ID": "a"}, "P2P_ETCD_ENDPOINT is not set"),
         ({"P2P_TLS_CA": "/x"}, "P2P_TLS_CERT, P2P_TLS_KEY not set"),
         ({"P2P_ETCD_ENDPOINT": "https://127.0.0.1:1"}, "https needs P2P_ETCD_CA"),

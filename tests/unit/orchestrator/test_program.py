@@ -133,15 +133,22 @@ def get(port: int, path: str) -> tuple[int, Any]:
         return 0, None
 
 
-def test_a_single_machine_leads_at_once_tells_systemd_and_ends_in_order(tmp_path: Path) -> None:
-    with socket.socket() as free:
+@pytest.mark.parametrize("voters", ["", "only"])
+def test_a_single_machine_leads_at_once_tells_systemd_and_ends_in_order(tmp_path: Path, voters: str) -> None:
+    with socket.socket() as free, socket.socket() as other:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        other.bind(("127.0.0.1", 0))
+        port, heartbeats = free.getsockname()[1], other.getsockname()[1]
     systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     systemd.bind(str(tmp_path / "notify"))
     systemd.settimeout(120)
     env = environment(
-        tmp_path, NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="300000", NODE_ID="only"
+        tmp_path,
+        NOTIFY_SOCKET=str(tmp_path / "notify"),
+        WATCHDOG_USEC="300000",
+        NODE_ID="only",
+        P2P_VOTERS=voters,
+        P2P_HEARTBEAT_PORT=str(heartbeats),
     )
     terms = []
     for _ in range(2):
