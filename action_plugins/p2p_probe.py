@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import io
 import json
 import marshal
 import re
 import shlex
+import subprocess
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +30,7 @@ from ansible._internal._templating._lazy_containers import _AnsibleLazyTemplateM
 from ansible._internal._templating._utils import TemplateContext
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
+from ansible.plugins.connection import ConnectionBase
 
 PARTS = Path(__file__).resolve().parent.parent / "module_utils"
 _IMPORT = re.compile(r"^\s*from \.(p2p_\w+) import", re.MULTILINE)
@@ -34,6 +38,7 @@ _UNSENT = re.compile(
     r"^Data could not be sent to remote host \S+ Make sure this host can be reached over ssh: "
 )
 _DISCOVERED = "discovered_interpreter_python"
+_END_SECONDS = 1.0
 # Marks the answer among what a login may print.
 _MARK = "p2p-probe:"
 # The node runs the compiled program if its interpreter is of this controller's version, otherwise the texts:
@@ -48,6 +53,28 @@ _START = (
 )
 # The oldest format that knows all types of the texts; every Python reads it.
 _FORMAT = 2
+
+
+def _let_ssh_end(connection: ConnectionBase) -> None:
+    """Give an ssh that hung up the time to end and say why.
+
+    Ansible gives it 1 ms, which a busy controller does not keep; the reason is lost then, and a dead node
+    costs its timeout twice.
+    """
+    send = getattr(connection, "_send_initial_data", None)
+    if send is None or "_send_initial_data" in vars(connection):
+        return
+
+    def patient(pipe: io.IOBase, data: bytes, process: subprocess.Popen[bytes]) -> None:
+        try:
+            send(pipe, data, process)
+        except AnsibleConnectionFailure:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_END_SECONDS)
+            if process.returncode is None:
+                raise
+
+    vars(connection)["_send_initial_data"] = patient
 
 
 @functools.cache
@@ -180,12 +207,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
     def _quickly(self, interpreters: list[str]) -> tuple[str, dict[str, Any]] | None:
         """Run the probe in one command; None if that gave no answer."""
         params = self.validate_argument_spec(argument_spec=_spec())[1]
+        _let_ssh_end(self._connection)
         try:
             done = self._low_level_execute_command(command(interpreters), in_data=payload(params))
         except AnsibleConnectionFailure as error:
             if isinstance(error.__cause__, BrokenPipeError) or "mux_client_" in error.message:
-                # Either ssh closed its input while Ansible still wrote, and its reason was lost, or a kept
-                # connection turned out to be dead, which is no reason: a login of its own tells why.
+                # Either ssh closed its input while Ansible still wrote, and lives on, or a kept connection
+                # turned out to be dead, which is no reason: a login of its own tells why.
                 self._low_level_execute_command("exit 0")
                 return None
             # Which of two messages it is depends on whether ssh ended before it was given the program.
