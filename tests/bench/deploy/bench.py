@@ -30,6 +30,7 @@ from .measure import Cost, FailedError, median, run
 FEW = 8
 FLAT = 1.25
 ONE_TASK = 1.5
+UNCOUNTED = "to where the next way begins, which does not count"
 CHANGED = re.compile(r"^  (?:would change|changed) +(\d+)", re.MULTILINE)
 
 
@@ -127,8 +128,8 @@ class Bench:
             return
         print("the lab is not blank: the first deploy is left out", file=sys.stderr)
         del self.costs[preview, count]
-        self.play("", self.inventory, None, "deploy.yml", count=count)
-        del self.costs["", count]
+        self.play(UNCOUNTED, self.inventory, None, "deploy.yml", count=count)
+        del self.costs[UNCOUNTED, count]
 
     def nothing(self, turn: int) -> None:
         """Take one round of what has nothing to do."""
@@ -169,8 +170,8 @@ class Bench:
         self.play(
             what, self.latest, count, "deploy.yml", "-e", "p2p_orchestrator_start_timeout=61", count=count
         )
-        self.play("", self.latest, count, "deploy.yml", count=count)
-        del self.costs["", count]
+        self.play(UNCOUNTED, self.latest, count, "deploy.yml", count=count)
+        del self.costs[UNCOUNTED, count]
 
     def release(self) -> None:
         """Deploy a new release, after the preview."""
