@@ -13,7 +13,7 @@ SCENARIO ?= default
 SCENARIOS_AT_ONCE ?= 2
 TOOLS := .cache/tools
 BROWSER := "chromium=chromium fonts-dejavu-core"
-FAULTS := curl=curl ip=iproute2 iptables=iptables mkfs.ext4=e2fsprogs ssh=openssh-client
+FAULTS := curl=curl iptables=iptables mkfs.ext4=e2fsprogs
 # Without the system's own folders a bare environment, or a user's, has no awk or ip.
 export PATH := $(CURDIR)/$(BIN):$(or $(PATH),/usr/local/bin:/usr/bin:/bin):/usr/local/sbin:/usr/sbin:/sbin:$(CURDIR)/$(TOOLS)/usr/bin
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg

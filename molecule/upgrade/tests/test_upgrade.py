@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,11 @@ def watched(what: str) -> Iterator[Watch]:
     assert watch.two_leaders() == []
     assert watch.silence() < LONGEST_SILENCE_S
     assert watch.gap() < LONGEST_GAP_S
+
+
+def runs_on(node: str, digest: str) -> bool:
+    """Tell whether a node's program says that it runs on the settings with this SHA-256."""
+    return bool(live.status(node).get("settings_sha256") == digest)
 
 
 def record(hold: dict[str, Any] | None = None) -> dict[str, Any] | None:
@@ -245,7 +251,7 @@ def test_a_setting_that_is_taken_up_live_stops_nothing(play: Play, tmp_path: Pat
         text = live.on(name, "cat", "/etc/ringrift/node.conf") + "\n"
         assert 'RINGRIFT_PATH="/srv/elsewhere"' in text
         digest = hashlib.sha256(text.encode()).hexdigest()
-        wait_for(lambda name=name, digest=digest: live.status(name).get("settings_sha256") == digest, 60, str)  # type: ignore[misc]  # bound now
+        wait_for(partial(runs_on, name, digest), 60, str)
 
     code, output = play(*STORE)
     assert code == 0, output[-4000:]

@@ -97,6 +97,12 @@ def voters_known_to(nodes: Sequence[str]) -> dict[str, list[str]]:
     return {name: sorted(live.status(name).get("voter_node_ids", [])) for name in nodes}
 
 
+def heartbeat_gets(status: int, node: str, voter: str, pem: str, *, seconds: float) -> None:
+    """Wait until a voter answers a node's heartbeat with this status, for this certificate."""
+    ask = partial(knock, node, voter, HEARTBEAT, pem, speaks_for=node)
+    wait_for(lambda: ask().get("status") == status, seconds, lambda: str(ask()))
+
+
 def done(run: Run) -> str:
     """Return what a run printed that has to end well."""
     code, output = run.wait()
@@ -123,10 +129,8 @@ def test_the_replacement_of_27_december(begin: Begin) -> None:
     # What it had as a voter opens nothing any more; what it has now lets it speak for itself.
     for voter in REPLACED:
         assert "error" in knock(leaver, voter, PEER, voted)
-        refused = partial(knock, leaver, voter, HEARTBEAT, voted, speaks_for=leaver)
-        wait_for(lambda ask=refused: ask().get("status") == 403, 90, lambda ask=refused: str(ask()))  # type: ignore[misc]
-        own = partial(knock, leaver, voter, HEARTBEAT, deployed.held(leaver), speaks_for=leaver)
-        wait_for(lambda ask=own: ask().get("status") == 200, 60, lambda ask=own: str(ask()))  # type: ignore[misc]
+        heartbeat_gets(403, leaver, voter, voted, seconds=90)
+        heartbeat_gets(200, leaver, voter, deployed.held(leaver), seconds=60)
 
     before = {name: processes(name) for name in NODES}
     output = done(begin(REPLACED))
