@@ -18,7 +18,8 @@ FAULTS := curl=curl iptables=iptables mkfs.ext4=e2fsprogs
 export PATH := $(CURDIR)/$(BIN):$(or $(PATH),/usr/local/bin:/usr/bin:/bin):/usr/local/sbin:/usr/sbin:/sbin:$(CURDIR)/$(TOOLS)/usr/bin
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-PYTHON_PACKAGES := orchestrator/src inventory_plugins library module_utils filter_plugins lookup_plugins callback_plugins action_plugins roles/p2p_health tests molecule
+PYTHON_PACKAGES := orchestrator/src inventory_plugins library module_utils filter_plugins lookup_plugins callback_plugins action_plugins roles/p2p_health tests molecule \
+  collections/ansible_collections/p2p/cluster/plugins
 LAB_INVENTORY := inventory/lab/distributed_hosts.yaml
 
 .PHONY: help

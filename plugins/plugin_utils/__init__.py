@@ -1,0 +1,1 @@
+"""Code that runs on the controller, shared by plugins of every kind."""

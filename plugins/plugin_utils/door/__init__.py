@@ -1,0 +1,1 @@
+"""The one door for what a node says: typed, bounded and closed."""
