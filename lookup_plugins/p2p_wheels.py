@@ -63,7 +63,10 @@ _raw:
 """
 
 _PROJECT = Path(__file__).resolve().parent.parent
-_OLDEST_GLIBC = 5
+# Minor versions of glibc 2 that wheels are made for: the figure is the node's, each below it a word for pip.
+_OLDEST_GLIBC, _NEWEST_GLIBC = 5, 99
+_MACHINE = re.compile(r"[A-Za-z0-9_]{1,20}")
+_PYTHON = re.compile(r"3\.[0-9]{1,2}")
 _SECONDS = 300
 
 
@@ -82,14 +85,23 @@ def tags(platform: Mapping[str, Any]) -> list[str]:
     """Return the platform tags that a node takes, the newest first.
 
     Raises:
-        AnsibleError: if they are not known for its system.
+        AnsibleError: if they are not known for its system, or it names one that there is not.
     """
     machine, libc = str(platform.get("machine")), str(platform.get("libc") or "")
-    found = re.fullmatch(r"glibc 2\.(\d+)", libc)
+    found = re.fullmatch(r"glibc 2\.([0-9]{1,3})", libc)
     if platform.get("system") != "Linux" or not (found or libc == "musl"):
         raise AnsibleError(
             f"p2p_wheels: wheels are fetched for Linux alone, not for {platform.get('system')} ({libc or 'C'}"
             " library unknown): set p2p_venv_wheels to index there, or p2p_venv_wheelhouse to a folder on it"
+        )
+    if not _MACHINE.fullmatch(machine):
+        raise AnsibleError(
+            f"p2p_wheels: the node says that its machine is {machine[:20]!r}, which no wheel is for"
+        )
+    if found and not _OLDEST_GLIBC <= int(found.group(1)) <= _NEWEST_GLIBC:
+        raise AnsibleError(
+            f"p2p_wheels: the node says that it has {libc}, and wheels are made for glibc 2.{_OLDEST_GLIBC}"
+            f" to 2.{_NEWEST_GLIBC}: set p2p_venv_wheels to index there, or p2p_venv_wheelhouse to its folder"
         )
     if found is None:
         return [f"musllinux_1_{minor}_{machine}" for minor in (2, 1)]
@@ -132,6 +144,11 @@ def archive(lock: str, python: str, platform: Mapping[str, Any], folder: Path) -
     Raises:
         AnsibleError: if they cannot be had.
     """
+    if not _PYTHON.fullmatch(python):
+        raise AnsibleError(
+            f"p2p_wheels: {python[:20]!r} is no Python that wheels are made for: name one with"
+            " p2p_venv_python"
+        )
     suits, text = tags(platform), asked(lock, python, str(platform.get("machine")))
     key = hashlib.sha256(json.dumps([text, python, suits]).encode()).hexdigest()[:24]
     folder.mkdir(parents=True, exist_ok=True)
