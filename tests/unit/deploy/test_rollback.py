@@ -36,11 +36,15 @@ def fleet(*answers: dict[str, Any]) -> dict[str, dict[str, Any]]:
 @pytest.mark.parametrize("done", range(6))
 def test_an_interrupted_or_repeated_run_goes_to_the_same_release(done: int) -> None:
     answers = fleet(*[on("v1", "v2")] * done, *[on("v2", "v1")] * (5 - done))
-    assert target(answers) == {"name": "v1", "why": ""}
+    assert target(answers) == {"name": "v1", "why": "", "warnings": []}
 
 
-def test_a_deploy_that_reached_few_nodes_is_what_is_undone() -> None:
-    assert target(fleet(on("v2", "v1"), *[on("v1", "v0")] * 4))["name"] == "v1"
+@pytest.mark.parametrize("reached", range(1, 6))
+@pytest.mark.parametrize("back", [0, 1])
+def test_a_deploy_that_reached_few_nodes_is_what_is_undone(reached: int, back: int) -> None:
+    there = [on("v1", "v2")] * back + [on("v2", "v1")] * (reached - back)
+    answers = fleet(*there, *[on("v1", "v0")] * (5 - reached))
+    assert target(answers, repository="v2")["name"] == "v1"
 
 
 def test_one_node_that_missed_a_release_does_not_decide() -> None:
@@ -53,8 +57,60 @@ def test_a_deploy_after_a_rollback_is_undone_next() -> None:
 
 def test_a_wrong_clock_on_one_node_decides_nothing() -> None:
     wrong = on("v1", "v0")
-    wrong["probe"]["release"]["built"] = {"v1": 9000.0, "v0": 8000.0}
-    assert target(fleet(wrong, on("v1", "v0"), on("v1", "v0"), on("v2", "v1")))["name"] == "v1"
+    wrong["probe"]["release"]["built"] = {"v1": 8000.0, "v0": 9000.0}
+    assert target(fleet(wrong, on("v1", "v0"), on("v1", "v0")))["name"] == "v0"
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        on("v3", "v0"),  # a release that nobody else has, built after all others
+        on("v0", "v1"),
+        on("v2", "v0"),
+        on("v1", "v0", "v2"),
+        on(None),
+        dead(),
+    ],
+)
+@pytest.mark.parametrize("repository", ["", "v2", "v9"])
+def test_one_nodes_word_chooses_nothing(lie: dict[str, Any], repository: str) -> None:
+    honest = fleet(*[on("v2", "v1", "v0")] * 3)
+    assert target({"x": lie, **honest}, repository=repository)["name"] == "v1"
+    honest = fleet(*[on("v1", "v0")] * 3)
+    assert target({"x": lie, **honest}, repository="v9")["name"] == "v0"
+
+
+def test_who_tells_another_way_is_named() -> None:
+    found = target(fleet(on("v3", "v0"), *[on("v2", "v1")] * 3))
+    assert found["warnings"] == ["n0 ran v3 after v0, which decides nothing: most did not"]
+
+
+@pytest.mark.parametrize("others", [1, 2])
+def test_without_a_majority_the_figures_and_the_way_out_are_told(others: int) -> None:
+    found = target(fleet(*[on("v2", "v1")] * others, *[on("v1", "v0")] * others))
+    assert found["name"] == ""
+    assert f"from v1 to v0 ({others}), from v2 to v1 ({others}); name the release" in found["why"]
+    assert "-e p2p_rollback_to=<release>, or the nodes with --limit" in found["why"]
+
+
+def test_nodes_that_hold_one_release_alone_have_no_say() -> None:
+    assert target(fleet(on("v2", "v1"), *[on("v2")] * 4))["name"] == "v1"
+    # One that holds another and does not say what it ran before is none that agrees.
+    assert target(fleet(on("v2", "v1"), *[on("v2", None, "v1")] * 2))["name"] == ""
+
+
+def test_a_node_alone_is_all_of_its_run() -> None:
+    assert target({"x": on("v3", "v0")})["name"] == "v0"
+
+
+@pytest.mark.parametrize("name", ["..", ".", "../../etc", "a/b", "-rf", "", "v1\n", "v" * 101, "v;x"])
+def test_what_no_folder_may_be_called_is_no_release(name: str) -> None:
+    BUILT.setdefault(name, 50.0)
+    found = target({"x": on("v2", name)}, name)
+    assert found["name"] == ""
+    assert target({"x": on("v2", name)})["name"] == ""
+    assert target({"x": on(name, "v1")})["name"] == ""
+    assert rolled_back({"x": on(name, "v1")}, "v1", SERVICE)["x"]["msg"].startswith("it has no release")
 
 
 def test_without_a_previous_release_there_is_nowhere_to_go() -> None:
@@ -65,7 +121,7 @@ def test_without_a_previous_release_there_is_nowhere_to_go() -> None:
 
 def test_a_named_release_has_to_be_somewhere() -> None:
     answers = fleet(on("v2", "v1", "v0"), on("v2", "v1"))
-    assert target(answers, "v0") == {"name": "v0", "why": ""}
+    assert target(answers, "v0") == {"name": "v0", "why": "", "warnings": []}
     assert target(answers, "v9")["name"] == ""
     assert "no node that answered has the release v9; there are v0 (1 nodes)" in target(answers, "v9")["why"]
 
