@@ -26,12 +26,17 @@ options:
     description:
       - Files that the service reads, written before it starts.
       - Each has C(path) (absolute) and C(content), and if need be C(mode), C(owner), C(group), C(secret),
-        C(live) and C(live_lines). Of a C(secret) file a diff shows digests alone. A C(live) file is read
-        again by the service itself when it changes, so that a change does not restart it; C(live_lines)
-        names the lines C(NAME=value) for which that holds.
+        C(live) and C(live_lines). A C(secret) file has no C(content) here, since Ansible writes this option
+        to the node's journal, but one in O(secrets); a diff shows digests alone of it. A C(live) file is
+        read again by the service itself when it changes, so that a change does not restart it;
+        C(live_lines) names the lines C(NAME=value) for which that holds.
     type: list
     elements: dict
     default: []
+  secrets:
+    description: The contents of the C(secret) ones of O(files), by their paths. Neither logged nor shown.
+    type: dict
+    default: {}
   directories:
     description: Directories that the service needs, each with C(path), and if need be C(mode), C(owner),
       C(group).
@@ -112,6 +117,9 @@ EXAMPLES = r"""
     unit: "{{ lookup('template', 'p2p_orchestrator.service.j2') }}"
     files:
       - {path: /etc/ringrift/node.conf, content: "{{ lookup('template', 'node.conf.j2') }}", mode: '0640'}
+      - {path: /etc/ringrift/tls/node.key, mode: '0600', secret: true}
+    secrets:
+      /etc/ringrift/tls/node.key: "{{ lookup('file', 'node.key', rstrip=false) }}"
     current: "{{ release.path }}"
     enabled: true
 """
@@ -138,9 +146,26 @@ config_digest:
   returned: always
 """
 
+from typing import Any, Dict
+
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.validation import check_type_dict
+from ansible.module_utils.p2p_digest import plain_file
+from ansible.module_utils.p2p_files import is_foretold
 from ansible.module_utils.p2p_service_apply import Request
 from ansible.module_utils.p2p_systemd import ServiceError
+
+
+def file_item(value: object) -> Dict[str, Any]:
+    """Return an item of `files`; a secret that stands in it is refused here, before Ansible logs it.
+
+    Raises:
+        ValueError: naming the file and the remedy.
+        TypeError: if it is no dictionary.
+    """
+    item: Dict[str, Any] = check_type_dict(value)
+    plain_file(item)
+    return item
 
 
 def main() -> None:
@@ -149,7 +174,8 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "unit": {"type": "str"},
-            "files": {"type": "list", "elements": "dict", "default": []},
+            "files": {"type": "list", "elements": file_item, "default": []},
+            "secrets": {"type": "dict", "default": {}, "no_log": True},
             "directories": {"type": "list", "elements": "dict", "default": []},
             "enabled": {"type": "bool"},
             "state": {
@@ -172,7 +198,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.no_log_values.update(item["content"] for item in module.params["files"] if item.get("secret"))
+    # What stands in for a key in a preview is none, and masking it or a blank would mask half the answer.
+    module.no_log_values = {text for text in module.no_log_values if text.strip() and not is_foretold(text)}
     request = None
     try:
         request = Request(module.params, module.check_mode)

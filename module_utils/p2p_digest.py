@@ -89,6 +89,45 @@ def wanted_file(spec: Mapping[str, Any]) -> Dict[str, Any]:
     return wanted
 
 
+def plain_file(spec: Mapping[str, Any]) -> None:
+    """Refuse a secret file that brings its content itself.
+
+    Ansible writes a module's arguments to the node's journal, but for those that are secret as a whole.
+
+    Raises:
+        ValueError: naming the path and the remedy.
+    """
+    if spec.get("secret") and spec.get("content") is not None:
+        raise ValueError(
+            "%s: the content of a secret file would stand in the node's journal: give it in `secrets`, "
+            "under the file's path, and not in `files`" % spec.get("path")
+        )
+
+
+def filled_files(spec: Mapping[str, Any]) -> List[Dict[str, Any]]:
+    """Return the files of a service, each with its content, the secret ones too.
+
+    Args:
+        spec: `files` and `secrets` as p2p_service takes them.
+
+    Raises:
+        ValueError: if a secret file has no content in `secrets` or one of its own, or a secret has no file.
+    """
+    secrets: Dict[str, Any] = {str(path): content for path, content in (spec.get("secrets") or {}).items()}
+    files = []
+    for item in spec.get("files") or []:
+        plain_file(item)
+        filled = dict(item)
+        if item.get("secret") and item.get("sha256") is None:
+            if item.get("path") not in secrets:
+                raise ValueError("%s: a secret file without a content in `secrets`" % item.get("path"))
+            filled["content"] = secrets.pop(str(item["path"]))
+        files.append(filled)
+    if secrets:
+        raise ValueError("%s: in `secrets`, but no secret file of `files`" % ", ".join(sorted(secrets)))
+    return files
+
+
 def wanted_directory(spec: Mapping[str, Any]) -> Dict[str, Any]:
     """Return a directory's specification with its defaults filled in."""
     if not spec.get("path"):
@@ -167,7 +206,7 @@ def render_unit(unit: str, digest: str) -> str:
 def service_wanted(spec: Mapping[str, Any]) -> Dict[str, Any]:
     """Return a service's specification with digests in place of contents."""
     unit = spec.get("unit")
-    files = _by_path(spec.get("files"))
+    files = _by_path(filled_files(spec))
     digest = config_digest(unit, files) if unit else None
     return {
         "name": spec["name"],

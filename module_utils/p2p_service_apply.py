@@ -6,7 +6,7 @@ import os
 import shutil
 from typing import Any, Dict, List, Mapping
 
-from .p2p_digest import config_digest, render_unit, service_wanted
+from .p2p_digest import config_digest, filled_files, render_unit, service_wanted
 from .p2p_files import (
     check_owner,
     check_writable,
@@ -53,7 +53,7 @@ class Request:
         wanted = service_wanted(params)
         self.wanted = for_manager(wanted, self.manager)
         self.wait = float(params.get("wait_seconds") or 60)
-        files = params.get("files") or []
+        files = filled_files(params)
         # With the placeholder of its digest.
         self.unit = definition_text(wanted, params.get("unit"), self.manager) or ""
         digest = config_digest(self.unit, files) if self.unit else ""
@@ -197,7 +197,7 @@ class Request:
                 mend_file(item["path"], self.contents[item["path"]].encode("utf-8"), item)
         definition = definition_wanted(self.wanted, self.manager)
         if definition and "unit" in names:
-            text = render_unit(self.unit, config_digest(self.unit, self.params.get("files") or []))
+            text = render_unit(self.unit, config_digest(self.unit, self.wanted["files"]))
             mend_file(definition["path"], text.encode("utf-8"), definition)
         if "unit" in names or "reload" in names:
             self.manager.reload()

@@ -12,6 +12,7 @@ import pytest
 
 from tests.integration.deploy import live
 from tests.integration.deploy.live import Run, on, release, status, wait_for
+from tests.support.leaks import leaks
 
 VOTERS = ("hetzner-cpu61", "hetzner-cpu62", "vultr-a100-61")
 VAST, RUNPOD = "vast-28918761", "runpod-h100-61"
@@ -112,6 +113,13 @@ def test_without_root_all_lies_in_the_users_folder_and_runs_as_the_user() -> Non
     assert all("no such" in line.lower() for line in shell(SHARED, ours).splitlines())
     key = f"{HOME}/p2p cluster/etc/tls/node.key"
     assert on(SHARED, "stat", "-c", "%a %U", key) == "600 alice"
+
+
+@pytest.mark.parametrize("node", [VOTERS[0], *OTHERS, SHARED])
+def test_a_private_key_stands_in_its_files_alone(node: str) -> None:
+    keys = [f"{HOME}/p2p cluster/etc/tls/node.key"] if node == SHARED else ["/etc/ringrift/tls/node.key"]
+    keys += ["/etc/p2p-etcd/tls/node.key"] if node in VOTERS else []
+    assert leaks(node, keys) == []
 
 
 def test_without_root_the_users_own_table_of_cron_is_looked_after() -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import testinfra
 
+from tests.support.leaks import leaks
+
 VOTERS = ("nebius-backbone-1", "hetzner-cpu1", "vultr-a100-20gb")
 OTHERS = ("vast-28918742", "runpod-h100")
 NODES = (*VOTERS, *OTHERS)
@@ -104,6 +106,12 @@ def test_the_store_listens_to_clients_on_loopback_alone(name: str) -> None:
     listening = node(name).run("ss --no-header --listening --tcp --numeric").stdout
     assert "127.0.0.1:2379" in listening
     assert "0.0.0.0:2379" not in listening
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_a_private_key_stands_in_its_files_alone(name: str) -> None:
+    etcd = ["/etc/p2p-etcd/tls/node.key"] if name in VOTERS else []
+    assert leaks(name, ["/etc/ringrift/tls/node.key", *etcd]) == []
 
 
 def test_every_node_names_the_same_leader_and_it_is_a_voter() -> None:

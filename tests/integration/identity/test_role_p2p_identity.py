@@ -48,8 +48,9 @@ PLAY = """
     - ansible.builtin.copy:
         dest: "{{ out }}/{{ inventory_hostname }}.json"
         content: >-
-          {{ (p2p_identity_orchestrator_files + (p2p_identity_etcd_files if inventory_hostname in p2p_voters else []))
-             | to_json }}
+          {{ {'files': p2p_identity_orchestrator_files + (p2p_identity_etcd_files if inventory_hostname in p2p_voters else []),
+              'secrets': p2p_identity_orchestrator_secrets
+                         | combine(p2p_identity_etcd_secrets if inventory_hostname in p2p_voters else {})} | to_json }}
         mode: "0600"
       no_log: true
 """
@@ -99,7 +100,13 @@ class Operator:
     def delivered(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Return each node's files by path."""
         found = {p.stem: json.loads(p.read_text()) for p in sorted(self.out.glob("*.json"))}
-        return {node: {file["path"]: file for file in files} for node, files in found.items()}
+        return {node: _whole(**delivery) for node, delivery in found.items()}
+
+
+def _whole(files: list[dict[str, Any]], secrets: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Return the files by path, those of secrets with their contents, which must not stand among the files."""
+    assert {file["path"] for file in files if "content" not in file} == set(secrets)
+    return {file["path"]: {"content": secrets.get(file["path"]), **file} for file in files}
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -20,6 +21,9 @@ IMAGE = os.environ.get("P2P_NODE_IMAGE", "p2p-cluster/node:debian-12")
 # What this machine knows about its way to the package index, shared with the node if it is there.
 SHARED = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")
 ROOT = "/opt/p2p-cluster"
+
+# Lines as a private key's text has them.
+SECRET = base64.encodebytes(os.urandom(120)).decode()
 
 UNIT = """\
 [Unit]
@@ -79,12 +83,16 @@ class Node:
 
     def play(self, playbook: str, **variables: Any) -> Any:
         """Run a playbook of this folder, and return what it wrote to `answers`."""
+        return self.said(playbook, **variables)[1]
+
+    def said(self, playbook: str, *words: str, **variables: Any) -> tuple[str, Any]:
+        """Run a playbook of this folder, and return its output and what it wrote to `answers`."""
         answers = self.folder / f"answers-{uuid.uuid4().hex[:8]}.json"
         given = self.folder / "variables.json"
         given.write_text(json.dumps({"careful": False, **variables, "answers": str(answers)}))
-        done = self._run("ansible-playbook", [str(HERE / "plays" / playbook), "-e", f"@{given}"])
+        done = self._run("ansible-playbook", [str(HERE / "plays" / playbook), "-e", f"@{given}", *words])
         assert done.returncode == 0, done.stdout + done.stderr
-        return json.loads(answers.read_text())
+        return done.stdout + done.stderr, json.loads(answers.read_text())
 
     def _run(self, program: str, words: list[str]) -> subprocess.CompletedProcess[str]:
         variables = dict(os.environ, ANSIBLE_CONFIG=str(PROJECT / "ansible.cfg"), ANSIBLE_NOCOLOR="1")
@@ -117,8 +125,9 @@ class Fleet:
         self.release_files = [{"path": "share/notes.txt", "content": "one\n", "mode": "0640"}]
         self.service_files = [
             {"path": "/etc/p2p-test/node.conf", "content": "colour=blue\n", "mode": "0644", "owner": "root"},
-            {"path": "/etc/p2p-test/tls/node.key", "content": "hush-hush\n", "mode": "0600", "secret": True},
+            {"path": "/etc/p2p-test/tls/node.key", "mode": "0600", "secret": True},
         ]
+        self.service_secrets = {"/etc/p2p-test/tls/node.key": SECRET}
         self.service_directories = [
             {"path": "/etc/p2p-test", "mode": "0755"},
             {"path": "/etc/p2p-test/tls", "mode": "0750", "owner": "root", "group": "games"},

@@ -326,6 +326,7 @@ def test_zz_removal_leaves_no_trace(node: Node, fleet: Fleet, deployed: dict[str
     given: dict[str, Any] = {
         "name": "p2p_orchestrator",
         "files": fleet.service_files,
+        "secrets": fleet.service_secrets,
         "directories": fleet.service_directories,
         "masked_units": ["etcd"],
         "state": "absent",

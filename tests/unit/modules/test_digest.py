@@ -127,6 +127,37 @@ def test_lines_that_are_taken_up_live_are_not_part_of_what_a_process_was_started
     assert service_wanted({"name": "x", "files": wanted})["files"] == wanted
 
 
+def test_a_secret_travels_apart_and_counts_like_any_other_file() -> None:
+    unit = "[Service]\nEnvironment=P2P_CONFIG_DIGEST=@config_digest@\n"
+    plain = {"path": "/etc/a", "content": "1"}
+    key = {"path": "/etc/key", "mode": "0600"}
+    apart = {"files": [plain, {**key, "secret": True}], "secrets": {"/etc/key": "k" * 40}}
+    inside = {"files": [plain, {**key, "content": "k" * 40}]}
+    wanted = service_wanted({"name": "x", "unit": unit, **apart})
+    assert wanted == service_wanted({"name": "x", "unit": unit, **inside})
+    assert "k" * 40 not in str(wanted)
+
+
+@pytest.mark.parametrize(
+    ("file", "secrets", "refusal"),
+    [
+        ({"secret": True, "content": "k"}, {}, "/k: .*journal: give it in `secrets`"),
+        ({"secret": True, "content": "k"}, {"/k": "k"}, "/k: .*journal: give it in `secrets`"),
+        ({"secret": True, "content": ""}, {}, "/k: .*journal: give it in `secrets`"),
+        ({"secret": True}, {}, "/k: a secret file without a content in `secrets`"),
+        ({"secret": True}, {"/k": None}, "/k: content must be text"),
+        ({"content": "1"}, {"/k": "1"}, "/k: in `secrets`, but no secret file of `files`"),
+        ({"secret": True}, {"/k": "k", "/other": "k"}, "/other: in `secrets`, but no secret file"),
+    ],
+)
+def test_a_secret_that_is_not_where_it_belongs(
+    file: dict[str, Any], secrets: dict[str, Any], refusal: str
+) -> None:
+    with pytest.raises(ValueError, match=refusal) as refused:
+        service_wanted({"name": "x", "files": [{"path": "/k", **file}], "secrets": secrets})
+    assert "'k'" not in str(refused.value)
+
+
 def test_a_unit_without_placeholder_makes_no_claim() -> None:
     assert service_wanted({"name": "x", "unit": "[Service]\n"})["config_digest"] is None
     assert service_wanted({"name": "x"})["unit_sha256"] is None
