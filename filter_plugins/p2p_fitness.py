@@ -14,6 +14,7 @@ _NO_PYTHON = re.compile(
     r"|python[\d.]*: no such file|ansible-core requires a minimum",
     re.IGNORECASE,
 )
+_VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})(?![0-9])")
 # What of a node's drift is mended by a release that is built.
 _BUILT = ("release", "package", "venv")
 
@@ -85,14 +86,19 @@ def _python(probe: Mapping[str, Any], named: str) -> str:
     if named or pythons is None:
         return ""
     versions = [item["version"] for item in pythons]
-    # One whose name does not tell its version may do: the release's own look at it decides.
-    if any(version is None or tuple(map(int, version.split("."))) >= OLDEST for version in versions):
+    # One that tells no version that can be read may do: the release's own look at it decides.
+    if any(found is None or (int(found[1]), int(found[2])) >= OLDEST for found in map(_number, versions)):
         return ""
     found = f"its newest Python is {versions[0]}" if versions else "it has no python3 in the usual places"
     return (
         f"{found}, and the orchestrator needs 3.10 or newer: install one beside it, or name one with"
         " p2p_venv_python"
     )
+
+
+def _number(version: str | None) -> re.Match[str] | None:
+    """Return the first two numbers of a version, as groups, or None if it does not begin with them."""
+    return _VERSION.match(version or "")
 
 
 def _skew(probe: Mapping[str, Any], asked: float, answered: float) -> float:
@@ -110,6 +116,7 @@ def without_python(answers: Mapping[str, Answer]) -> list[str]:
         for name, answer in answers.items()
         if "probe" not in answer
         and not answer.get("unreachable")
+        and not answer.get("untrusted")
         and _NO_PYTHON.search(f"{answer.get('msg', '')}\n{answer.get('module_stderr', '')}")
     ]
 

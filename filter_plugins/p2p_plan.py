@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, TypedDict
 
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.why import first_line
+
 Answer = Mapping[str, Any]
 _NO_ROOT = re.compile(r"sudo password|sudo: a password is required|not in the sudoers file", re.IGNORECASE)
 
@@ -109,6 +111,8 @@ def plan(
     for name, answer in answers.items():
         if answer.get("unreachable"):
             result["unreachable"][name] = known.get(name) or _why(answer)
+        elif answer.get("untrusted"):
+            result["refused"][name] = first_line(answer)
         elif name in cut_off:
             result["refused"][name] = cut_off[name]
         elif "probe" not in answer and name in result["bootstrapped"]:
@@ -189,8 +193,11 @@ def why_split(
         accept_outage: The operator said that a lost quorum is accepted.
     """
     missing = [name for name in voters if name not in answers]
-    # A node that does not vote may have missed an earlier change; it is believed if no voter says anything.
-    live = _live_voters(quorum, voter_answers) or ([] if missing else _live_voters(quorum, answers))
+    live = _live_voters(quorum, voter_answers)
+    # A node that does not vote may have missed an earlier change; it is believed if no voter says anything,
+    # and not alone: in a cluster of one voter, too, two nodes name it.
+    if not live and not missing:
+        live = _live_voters(quorum, answers, at_least=2)
     # A member that never started has no name yet, only an id: the number tells then.
     unnamed = [name for name in live if name.isdigit()]
     if not live or set(live) == set(voters):
@@ -213,8 +220,14 @@ def why_split(
     )
 
 
-def _live_voters(quorum: Mapping[str, Any], answers: Mapping[str, Answer]) -> list[str]:
-    """Return who votes now: etcd's members, else whom most of the running orchestrators name."""
+def _live_voters(quorum: Mapping[str, Any], answers: Mapping[str, Answer], at_least: int = 1) -> list[str]:
+    """Return who votes now: etcd's members, else whom most of the running orchestrators name.
+
+    Args:
+        quorum: The live cluster, from `p2p_store_quorum`.
+        answers: What each node answered.
+        at_least: How many orchestrators have to name the same.
+    """
     if quorum["members"]:
         return list(quorum["members"])
     named = Counter(
@@ -222,7 +235,8 @@ def _live_voters(quorum: Mapping[str, Any], answers: Mapping[str, Answer]) -> li
         for answer in answers.values()
         if "probe" in answer and (status := answer["probe"]["http"]["status"])["status"] == HTTPStatus.OK
     )
-    return list(named.most_common(1)[0][0]) if named else []
+    most, count = named.most_common(1)[0] if named else ((), 0)
+    return list(most) if count >= at_least else []
 
 
 def _stopped(probe: Mapping[str, Any]) -> list[str]:
@@ -359,8 +373,7 @@ def only(answers: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
 
 def _why(answer: Answer) -> str:
     """Return the first line of what Ansible said of a node that gave no probe, without its preamble."""
-    line = str(answer.get("msg") or "no answer").strip().splitlines()[0]
-    line = line.removeprefix("Task failed: ").removeprefix("Failed to connect to the host via ssh: ")
+    line = first_line(answer)
     if _NO_ROOT.search(line):
         line += (
             ": the user is not root and has no sudo without a password; give it that, or another ssh_user,"

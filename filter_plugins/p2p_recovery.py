@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.why import first_line
+
 Answer = Mapping[str, Any]
 
 
@@ -67,7 +69,7 @@ def recovery_plan(
         if "probe" in answer:
             members.append(name)
         else:
-            left_out[name] = _why(answer)
+            left_out[name] = first_line(answer)
     holding = [name for name in members if _store(answers[name]).get("has_data") is not False]
     plan = Recovery(
         members=members,
@@ -171,11 +173,6 @@ def _told(store: Mapping[str, Any]) -> str:
     if store.get("member_id"):
         return f"holds data up to raft index {store['raft_index']}, and knows no majority"
     return "holds data, and its member does not answer"
-
-
-def _why(answer: Answer) -> str:
-    line = str(answer.get("msg") or "no answer").strip().splitlines()[0]
-    return line.removeprefix("Task failed: ").removeprefix("Failed to connect to the host via ssh: ")
 
 
 class FilterModule:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.why import first_line
+
 Answer = Mapping[str, Any]
 
 
@@ -75,7 +77,7 @@ def removal_plan(
     for name in leaving:
         answer = answers[name]
         told = (
-            f"{_why(answer)}. Its certificate is denied, what is on it stays:"
+            f"{first_line(answer)}. Its certificate is denied, what is on it stays:"
             f" run this again when it answers, or call it `status: destroyed` in {fleet_file}"
         )
         if "probe" in answer:
@@ -96,7 +98,7 @@ def had_store(answer: Answer, service: str) -> bool:
 def not_told(results: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Return on which nodes a looped copy did not succeed, and why; each item starts with the node's name."""
     failed = [result for result in results if result.get("unreachable") or result.get("msg")]
-    return {str(result["item"][0]): _why(result) for result in failed}
+    return {str(result["item"][0]): first_line(result) for result in failed}
 
 
 def removal_text(plan: Mapping[str, Any], check: bool = False) -> list[str]:
@@ -127,12 +129,6 @@ def _status(answer: Answer) -> Mapping[str, Any]:
 
 def _store(answer: Answer) -> Mapping[str, Any]:
     return (answer.get("probe") or {}).get("etcd") or {}
-
-
-def _why(answer: Answer) -> str:
-    """Return the first line of what Ansible said of a failure, without its preamble."""
-    line = str(answer.get("msg") or "no answer").strip().splitlines()[0]
-    return line.removeprefix("Task failed: ").removeprefix("Failed to connect to the host via ssh: ")
 
 
 class FilterModule:

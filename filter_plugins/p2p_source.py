@@ -42,7 +42,8 @@ def why_mixed(
     """Return why a run may not go on because the fleet would run two different programs, or nothing.
 
     The two do not elect together: a fleet goes over as a whole, and only when told so. Once most voters run
-    what is deployed, it has gone over, and a node that still runs the other takes no part in it.
+    what is deployed, it has gone over, and a node that still runs the other takes no part in it; nor does one
+    that alone says so, where all voters answered and none runs the other.
 
     Args:
         answers: What each node of the run, and each voter, answered.
@@ -53,7 +54,8 @@ def why_mixed(
     """
     others = [name for name, answer in answers.items() if running(answer) - {source}]
     over = [name for name in voters if source in running(answers.get(name, {}))]
-    if not others or len(over) * 2 > len(voters) or (cutover and not limited):
+    elect = [name for name in voters if name in others or "probe" not in answers.get(name, {})]
+    if not others or (voters and not elect) or len(over) * 2 > len(voters) or (cutover and not limited):
         return ""
     shown = ", ".join(others[:NAMES_SHOWN]) + (
         f" and {len(others) - NAMES_SHOWN} more" if others[NAMES_SHOWN:] else ""

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, TypedDict
 
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.why import first_line
+
 Answer = Mapping[str, Any]
 
 # Learners and their promotion were tried from this version on.
@@ -158,7 +160,7 @@ def _why_refused(
     for name in found["joiners"]:
         answer = answers.get(name) or {"msg": "it is not among the nodes of the group p2p"}
         if "probe" not in answer:
-            return f"{name} is to vote and cannot be asked: {_first_line(answer)}"
+            return f"{name} is to vote and cannot be asked: {first_line(answer)}"
     return "" if accept_outage else _why_lost(found, voters, voting, quorum)
 
 
@@ -195,11 +197,6 @@ def _why_versions(found: Change, quorum: Mapping[str, Any], answers: Mapping[str
 
 def _number(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.partition("-")[0].split(".") if part.isdigit())
-
-
-def _first_line(answer: Answer) -> str:
-    line = str(answer.get("msg") or "no answer").strip().splitlines()[0]
-    return line.removeprefix("Task failed: ").removeprefix("Failed to connect to the host via ssh: ")
 
 
 def _store(answers: Mapping[str, Answer], name: str) -> Mapping[str, Any]:

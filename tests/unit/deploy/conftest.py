@@ -25,6 +25,7 @@ def members(started: tuple[str, ...] = VOTERS) -> list[dict[str, Any]]:
             "id": IDS[name],
             "name": name,
             "learner": False,
+            "peer_urls": [f"https://{name}:2380"],
             "client_urls": ["https://127.0.0.1:2379"] * (name in started),
         }
         for name in VOTERS

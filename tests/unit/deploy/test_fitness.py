@@ -64,6 +64,14 @@ def test_an_interpreter_of_unknown_version_or_named_by_the_user_may_do() -> None
     assert weigh(node(pythons=[]), python="/opt/py/bin/python3.12")["refused"] == {}
 
 
+@pytest.mark.parametrize(
+    "version", ["3", "3.", ".3", "3.x", "three", "3~9", "-1.2", "3.99999", "9" * 64, "+"]
+)
+def test_a_version_that_cannot_be_read_costs_that_node_alone(version: str) -> None:
+    assert weigh(node(pythons=[{"version": version}]))["refused"] == {}
+    assert "its newest Python is 3.9" in weigh(node(pythons=[{"version": "3.9rc1"}]))["refused"]["n"]
+
+
 def test_a_voter_without_root_is_refused_and_another_node_is_not() -> None:
     plain = node(user={"root": False, "sudo": False})
     found = fitness({"v": plain, "n": plain}, ["v"], asked=0, answered=2000, min_free_mb=0, max_clock_skew=10)
@@ -87,6 +95,7 @@ def test_who_lacks_python() -> None:
         "away": {"unreachable": True, **NO_PYTHON},
         "fit": node(),
         "no-root": {"msg": "sudo: a password is required"},
+        "liar": {"failed": True, "untrusted": True, **NO_PYTHON},
     }
     assert without_python(answers) == ["bare"]
 

@@ -262,6 +262,15 @@ def test_the_ca_is_found_in_whichever_folder_a_node_has_it() -> None:
     assert digests(answers, "ca.crt") == {"root": "1", "rootless": "2"}
 
 
+def test_one_node_that_does_not_vote_cannot_say_who_does() -> None:
+    fresh = {name: blank() for name in VOTERS}
+    liar = voter("a")
+    liar["probe"]["http"]["status"]["body"]["voter_node_ids"] = ["x"]
+    assert make({**fresh, "x": liar})["split"] == ""
+    # A cluster that runs is told of by more than one.
+    assert "are not the live ones (x)" in make({**fresh, "x": liar, "y": liar})["split"]
+
+
 def test_a_node_whose_port_is_taken_is_refused_and_holds_nobody_back(healthy: Healthy) -> None:
     others = {name: drifted(voter("a")) for name in ("vast-1", "vast-2", "vast-3")}
     others["vast-1"]["probe"]["drift"].append(

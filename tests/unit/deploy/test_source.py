@@ -44,6 +44,17 @@ def test_a_fleet_of_one_program_is_not_mixed() -> None:
     assert why_mixed({"a": ORIGINAL}, "checkout", voters=[], cutover=False, limited=False) == ""
 
 
+@pytest.mark.parametrize("source", ["bundled", "checkout"])
+def test_nodes_that_do_not_vote_hold_nobody_back_where_all_voters_spoke(source: str) -> None:
+    other = {"x": ORIGINAL, "y": ORIGINAL} if source == "bundled" else {"x": BUNDLED}
+    blank = {"a": runs(), "b": runs(), "c": runs()}
+    for voters in (["a"], ["a", "b", "c"]):
+        assert why_mixed({**blank, **other}, source, voters=voters, cutover=False, limited=False) == ""
+    # A voter that did not answer may run it, too.
+    dead = {**blank, **other, "c": {"unreachable": True}}
+    assert why_mixed(dead, source, voters=["a", "b", "c"], cutover=False, limited=False) != ""
+
+
 @pytest.mark.parametrize("limited", [False, True])
 def test_what_most_voters_run_is_the_fleets_program(limited: bool) -> None:
     fleet = {**FLEET, "e": BUNDLED}

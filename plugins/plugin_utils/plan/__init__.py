@@ -1,0 +1,1 @@
+"""What a run decides on, worked out on the controller."""
