@@ -25,6 +25,7 @@ from .p2p_certificate_store import Store
 CA_WARNING_DAYS = 365
 NEW_BUNDLE = "(would be: the CA bundle of cluster {cluster} after this run)\n"
 NEW_CRL = "(would be: the revocation list of cluster {cluster} after this run)\n"
+MAYBE_LOGGED = "its key may stand in the node's journal, where an earlier version had it written"
 
 
 class Directory:
@@ -46,6 +47,7 @@ class Directory:
         self._creates: set[str] = set()
         self._steps: list[Callable[[], object]] = []
         self.state = self._load()
+        self._unlogged = {entry.serial for entry in self.state.unlogged}
 
     def run(self) -> dict[str, Any]:
         """Do what is wanted, or only work out what would be done.
@@ -93,6 +95,7 @@ class Directory:
             previous=previous,
             log=self._log("issued"),
             denied=self._log("denied"),
+            unlogged=self._log("unlogged"),
             history=set(history.decode().split()),
             crl=self.store.read(self._path("crl.pem")),
             has_leaves=self.store.leaves.is_dir() and any(self.store.leaves.glob("*.pem")),
@@ -296,6 +299,8 @@ class Directory:
         if ca is not None and (ca.certificate.not_valid_after_utc > self.now or not self._rotating()):
             self._refuse_expired(ca)
             reason = reason_to_issue(leaf, names, ca.certificate, self.now, self.settings.renew_below_days)
+            if reason is None and leaf is not None and serial_text(leaf.certificate) not in self._unlogged:
+                reason = MAYBE_LOGGED
         elif "ca.pem" in self._creates:
             reason = "there is none that can be read"
         # Else a cluster is being taken over: its nodes keep their leaves until they trust the next CA.
@@ -403,15 +408,28 @@ class Directory:
         new = [(w.node, w.leaf) for w in made if w.reason and w.leaf]
         if new:
             # The log first: no certificate may be out there that a removal could not name.
-            self.state.log = [e for e in self.state.log if e.not_after > self.now]
-            for node, leaf in new:
-                until = leaf.certificate.not_valid_after_utc
-                self.state.log.append(Issued(serial_text(leaf.certificate), node.node_id, until, node.server))
-            self.store.write(self._path("issued"), "".join(e.line() for e in self.state.log).encode())
+            entries = [
+                Issued(
+                    serial_text(leaf.certificate),
+                    node.node_id,
+                    leaf.certificate.not_valid_after_utc,
+                    node.server,
+                )
+                for node, leaf in new
+            ]
+            self.state.log = self._write_log("issued", self.state.log, entries)
+            # A file of its own, which an earlier version neither reads nor writes: what that issues is not in it.
+            self.state.unlogged = self._write_log("unlogged", self.state.unlogged, entries)
         for node, leaf in new:
             data = certificate_pem(leaf.certificate) + key_pem(leaf.key)
             self.store.write(self._leaf_path(node.node_id), data, durable=False)
         return made
+
+    def _write_log(self, name: str, held: list[Issued], new: list[Issued]) -> list[Issued]:
+        """Write a log with new entries and without those that ran out, and return it."""
+        entries = [e for e in held if e.not_after > self.now] + new
+        self.store.write(self._path(name), "".join(e.line() for e in entries).encode())
+        return entries
 
     def _write_crl(self, ca: x509.Certificate, ca_key: ec.EllipticCurvePrivateKey) -> None:
         self.state.crl = make_crl(self.state.denied, ca, ca_key, self.now)

@@ -14,13 +14,18 @@ from .p2p_certificate_pem import certificate_pem, fingerprint
 
 @dataclass
 class State:
-    """What the directory says; all of it is read before anything is decided."""
+    """What the directory says; all of it is read before anything is decided.
+
+    Attributes:
+        unlogged: the certificates whose keys were never among the arguments that a node's journal has.
+    """
 
     ca: Authority | None
     next_ca: Authority | None
     previous: list[x509.Certificate]
     log: list[Issued]
     denied: list[Issued]
+    unlogged: list[Issued]
     history: set[str]
     crl: bytes | None
     has_leaves: bool

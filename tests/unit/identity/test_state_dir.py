@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import ssl
 import time
 from pathlib import Path
@@ -147,7 +148,7 @@ def test_limit_touches_the_named_nodes_alone(controller: Controller) -> None:
     before = controller.files()
     controller.run(nodes=fleet()[3:])
     changed = {name for name, content in controller.files().items() if before.get(name) != content}
-    assert changed == {"issued", "leaves/vast-28918742.pem"}
+    assert changed == {"issued", "unlogged", "leaves/vast-28918742.pem"}
 
 
 def test_a_thousand_nodes_take_no_minutes(controller: Controller) -> None:
@@ -158,7 +159,9 @@ def test_a_thousand_nodes_take_no_minutes(controller: Controller) -> None:
     assert controller.run(nodes=nodes)["issued"] == []
 
 
-@pytest.mark.parametrize("victim", ["ca.pem", "issued", "leaves/hetzner-cpu2.pem", "crl.pem", "bundles"])
+@pytest.mark.parametrize(
+    "victim", ["ca.pem", "issued", "unlogged", "leaves/hetzner-cpu2.pem", "crl.pem", "bundles"]
+)
 def test_run_that_dies_while_writing_is_finished_by_the_next(
     controller: Controller, victim: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,7 +179,7 @@ def test_run_that_dies_while_writing_is_finished_by_the_next(
     assert not (controller.root / victim).exists()
     result = controller.run()
     leaves = {f"leaves/{node['node_id']}.pem" for node in fleet()}
-    assert set(controller.files()) == {"bundles", "ca.pem", "crl.pem", "issued"} | leaves
+    assert set(controller.files()) == {"bundles", "ca.pem", "crl.pem", "issued", "unlogged"} | leaves
     assert not controller.run()["changed"]
     ca = bundle_of(result)[0]
     for name in serials(result):
@@ -330,6 +333,61 @@ def test_passphrase_given_later_encrypts_the_key(controller: Controller) -> None
     assert b"BEGIN PRIVATE KEY" not in (controller.root / "ca.pem").read_bytes()
     assert second["ca_bundle"] == first["ca_bundle"]
     assert not controller.run(passphrase="later")["changed"]
+
+
+# --- keys that an earlier version had written to the nodes' journals
+
+
+def test_what_an_earlier_version_issued_is_issued_anew_once(controller: Controller) -> None:
+    old = controller.run()
+    # An earlier version knows no such file.
+    (controller.root / "unlogged").unlink()
+    before = controller.files()
+    preview = controller.run(check_mode=True)
+    assert controller.files() == before
+    real = controller.run()
+    assert preview["diff"] == real["diff"]
+    assert preview["issued"] == real["issued"] == [node["node_id"] for node in fleet()]
+    assert {entry["reason"] for entry in real["nodes"].values()} == {
+        "its key may stand in the node's journal, where an earlier version had it written"
+    }
+    assert set(serials(old).values()).isdisjoint(serials(real).values())
+    # A node that this run does not reach goes on with what it has.
+    assert (real["revoked"], real["denied"]) == ([], "")
+    assert not controller.run()["changed"]
+    assert controller.run(check_mode=True)["issued"] == []
+
+
+def test_only_nodes_of_the_run_are_issued_anew(controller: Controller) -> None:
+    controller.run()
+    (controller.root / "unlogged").unlink()
+    assert controller.run(nodes=fleet()[:1])["issued"] == ["hetzner-cpu1"]
+    assert controller.run()["issued"] == [node["node_id"] for node in fleet()[1:]]
+    assert not controller.run()["changed"]
+
+
+def test_what_an_earlier_version_issues_in_between_counts_as_logged(controller: Controller) -> None:
+    controller.run()
+    marks = (controller.root / "unlogged").read_bytes()
+    controller.later(61)
+    controller.run()
+    (controller.root / "unlogged").write_bytes(marks)
+    assert controller.run()["issued"] == [node["node_id"] for node in fleet()]
+    assert not controller.run()["changed"]
+
+
+def test_an_earlier_version_reads_the_logs(controller: Controller) -> None:
+    controller.run()
+    lines = (controller.root / "issued").read_text().splitlines()
+    assert all(re.fullmatch(r"[0-9a-f]+ [a-z0-9-]+ [0-9T:-]+Z( voter)?", line) for line in lines)
+    assert (controller.root / "unlogged").read_text().splitlines() == lines
+
+
+def test_marks_of_what_ran_out_are_dropped(controller: Controller) -> None:
+    controller.run()
+    controller.later(91)
+    controller.run()
+    assert len((controller.root / "unlogged").read_text().splitlines()) == len(fleet())
 
 
 # --- removal
