@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from ansible.plugins.action import ActionBase
+from ansible_collections.p2p.cluster.plugins.plugin_utils.door.action import Door
 
 
 def why_wrong(path: Path, sha256: str) -> str:
@@ -24,11 +24,11 @@ def why_wrong(path: Path, sha256: str) -> str:
     return ""
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type information
+class ActionModule(Door):
     """Runs p2p_etcd_archive, after sending a file of the controller where one is named and needed."""
 
     TRANSFERS_FILES = True
-    _supports_check_mode = True
+    MODULE = "p2p_etcd_archive"
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the task.
@@ -36,32 +36,24 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
         Returns:
             What p2p_etcd_archive documents.
         """
-        result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         if not arguments.get("file"):
-            return result | self._module(arguments, task_vars)
-        found = self._module(arguments | {"look": True}, task_vars)
+            return super().run(tmp, task_vars)
+        found = self.ask(arguments | {"look": True}, task_vars)
         if "archive" not in found or found["archive"]["there"]:
-            return result | found
-        words = {"version": str(arguments["version"]), "arch": found["archive"]["arch"]}
-        name = str(arguments["file"])
-        for word, value in words.items():
-            name = name.replace(f"{{{word}}}", value)
-        path = Path(name).expanduser()
-        wrong = why_wrong(path, found["archive"]["sha256"])
+            return found
+        version, arch = str(arguments["version"]), found["archive"]["arch"]
+        # What is pinned is the controller's word, not the node's.
+        pinned = str((arguments["checksums"].get(arch) or {}).get(version, "")).lower()
+        path = Path(str(arguments["file"]).replace("{version}", version).replace("{arch}", arch)).expanduser()
+        wrong = why_wrong(path, pinned)
         if wrong:
-            return result | {"failed": True, "msg": f"etcd {words['version']} was not unpacked: {wrong}"}
+            return {"failed": True, "msg": f"etcd {version} was not unpacked: {wrong}"}
         if self._task.check_mode:
-            return result | found
-        folder = self._make_tmp_path()
+            return found
+        folder = self.folder()
         try:
             sent = self._transfer_file(str(path), f"{folder}/archive.tar.gz")
-            return result | self._module(arguments | {"path": sent}, task_vars)
+            return self.ask(arguments | {"path": sent}, task_vars)
         finally:
             self._remove_tmp_path(folder)
-
-    def _module(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        answer: dict[str, Any] = self._execute_module(
-            module_name="p2p_etcd_archive", module_args=arguments, task_vars=task_vars
-        )
-        return answer

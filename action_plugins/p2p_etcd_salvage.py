@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
+from ansible_collections.p2p.cluster.plugins.plugin_utils.door.fetch import Fetching
+
+KINDS = ("found", "prepared")
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type information
+class ActionModule(Fetching):
     """Has the module make two snapshots, and fetches them."""
 
-    TRANSFERS_FILES = True
-    _supports_check_mode = True
+    MODULE = "p2p_etcd_salvage"
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the task.
@@ -25,40 +24,37 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
         Raises:
             AnsibleActionFail: A file did not arrive whole.
         """
-        result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
+        node = str(arguments["node"])
         if self._task.check_mode:
-            return result | self._module(arguments, task_vars)
+            return self._named(super().run(tmp, task_vars), node)
         directory = Path(str(arguments["directory"])).expanduser()
-        folder = self._make_tmp_path()
+        folder = self.folder()
         try:
             words = {"work": folder}
             if arguments.get("snapshot"):
                 given = Path(str(arguments["snapshot"])).expanduser()
                 words["snapshot"] = self._transfer_file(str(given), f"{folder}/given.db")
-            answer = self._module(arguments | words, task_vars)
-            for kind in ("found", "prepared"):
+            answer = self._named(self.ask(arguments | words, task_vars), node)
+            for kind in KINDS:
                 if kind in answer.get("salvaged", {}):
-                    self._fetch(answer["salvaged"][kind], directory, f"{arguments['node']}.{kind}.db")
+                    told = answer["salvaged"][kind]
+                    told["path"] = str(
+                        self._kept(f"{folder}/{kind}.db", directory, f"{node}.{kind}.db", told)
+                    )
         finally:
             self._remove_tmp_path(folder)
-        return result | answer
-
-    def _module(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        answer: dict[str, Any] = self._execute_module(
-            module_name="p2p_etcd_salvage", module_args=arguments, task_vars=task_vars
-        )
         return answer
 
-    def _fetch(self, snapshot: dict[str, Any], directory: Path, name: str) -> None:
-        target = directory / name
+    def _named(self, answer: dict[str, Any], node: str) -> dict[str, Any]:
+        """Return an answer with the name that the controller has for its node."""
+        if "salvaged" in answer:
+            answer["salvaged"]["node"] = node
+        return answer
+
+    def _kept(self, source: str, directory: Path, name: str, told: dict[str, Any]) -> Path:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        target = directory / name
         target.unlink(missing_ok=True)
-        target.touch(mode=0o600)
-        self._connection.fetch_file(snapshot["path"], str(target))
-        target.chmod(0o600)
-        with target.open("rb") as handle:
-            arrived = hashlib.file_digest(handle, "sha256").hexdigest()
-        if arrived != snapshot["sha256"]:
-            raise AnsibleActionFail(f"{target} did not arrive whole: run again")
-        snapshot["path"] = str(target)
+        self.fetch(source, target, told)
+        return target

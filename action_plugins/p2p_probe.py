@@ -29,8 +29,17 @@ from ansible._internal._templating._engine import TemplateEngine, TemplateOption
 from ansible._internal._templating._lazy_containers import _AnsibleLazyTemplateMixin
 from ansible._internal._templating._utils import TemplateContext
 from ansible.errors import AnsibleConnectionFailure
-from ansible.plugins.action import ActionBase
 from ansible.plugins.connection import ConnectionBase
+from ansible_collections.p2p.cluster.plugins.plugin_utils.door.action import Door
+from ansible_collections.p2p.cluster.plugins.plugin_utils.door.read import (
+    UntrustedError,
+    decoded,
+    interpreter,
+    probe,
+    result,
+    untrusted,
+)
+from ansible_collections.p2p.cluster.plugins.plugin_utils.door.texts import block
 
 PARTS = Path(__file__).resolve().parent.parent / "module_utils"
 _IMPORT = re.compile(r"^\s*from \.(p2p_\w+) import", re.MULTILINE)
@@ -136,24 +145,19 @@ def command(interpreters: list[str]) -> str:
     )
 
 
-def parsed(output: str) -> tuple[str, dict[str, Any]] | None:
-    """Return the interpreter and the answer in what a node printed, or None if they are not in it."""
+def parsed(output: str) -> tuple[str, str] | None:
+    """Return the interpreter and the answer in what a node printed, or None if it printed none."""
     before, mark, rest = output.partition(_MARK)
     interpreter, _, answer = rest.partition("\n")
     if not mark or (before and not before.endswith("\n")):
         return None
-    try:
-        found = json.loads(answer.split("\n", 1)[0])
-    except ValueError:
-        return None
-    return (interpreter, found) if isinstance(found, dict) and "probe" in found else None
+    return interpreter, answer.partition("\n")[0]
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type information
+class ActionModule(Door):
     """Runs p2p_probe."""
 
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
+    MODULE = "p2p_probe"
     # Who asks many nodes makes it before the first: threads that ask at a time would each make one.
     program = staticmethod(program)
 
@@ -174,19 +178,21 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
         """Run the module.
 
         Returns:
-            What p2p_probe documents.
+            What p2p_probe documents; of an answer that does not fit, `untrusted` and why.
         """
-        result: dict[str, Any] = super().run(tmp, task_vars)
+        super().run(tmp, task_vars)
         variables = task_vars if task_vars is not None else {}
+        params = self.validate_argument_spec(argument_spec=_spec())[1]
         interpreters = self._interpreters(variables)
-        answer = self._quickly(interpreters) if interpreters else None
-        if answer is None:
-            result |= self._execute_module(module_name="p2p_probe", task_vars=variables)
-            return result
-        interpreter, found = answer
-        if len(interpreters) > 1 and not self._task.delegate_to:
-            found["ansible_facts"] = {_DISCOVERED: interpreter}
-        return result | found
+        try:
+            raw = self._quickly(interpreters, params) if interpreters else None
+            if raw is None:
+                raw = self.raw(self._task.args, variables)
+            if "probe" not in raw:
+                return result(self.MODULE, raw)
+            return {"changed": False, "probe": probe(raw["probe"], params)} | interpreter(raw)
+        except UntrustedError as error:
+            return untrusted(error)
 
     def _interpreters(self, variables: Mapping[str, Any]) -> list[str]:
         """Return the interpreters to try, none if this way is not open."""
@@ -204,9 +210,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
             return [str(known)]
         return list(constants.config.get_config_value("INTERPRETER_PYTHON_FALLBACK", variables=about))
 
-    def _quickly(self, interpreters: list[str]) -> tuple[str, dict[str, Any]] | None:
-        """Run the probe in one command; None if that gave no answer."""
-        params = self.validate_argument_spec(argument_spec=_spec())[1]
+    def _quickly(self, interpreters: list[str], params: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Run the probe in one command; None if that gave no answer.
+
+        Raises:
+            UntrustedError: what it gave is no JSON.
+        """
         _let_ssh_end(self._connection)
         try:
             done = self._low_level_execute_command(command(interpreters), in_data=payload(params))
@@ -218,8 +227,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
                 return None
             # Which of two messages it is depends on whether ssh ended before it was given the program.
             said = _UNSENT.sub("Failed to connect to the host via ssh: ", error.message)
-            raise AnsibleConnectionFailure(said) from None
+            raise AnsibleConnectionFailure(block(said, 4000)) from None
         found = parsed(done["stdout"]) if done["rc"] == 0 else None
-        if found:
-            found[1]["invocation"] = {"module_args": params}
-        return found
+        if found is None:
+            return None
+        answer = decoded(found[1])
+        if not isinstance(answer, dict):
+            raise UntrustedError("it is no object")
+        told: dict[str, Any] = {"probe": answer.get("probe")}
+        if len(interpreters) > 1 and not self._task.delegate_to:
+            told["ansible_facts"] = {_DISCOVERED: found[0]}
+        return told

@@ -30,6 +30,7 @@ from ansible.executor.process import worker
 from ansible.executor.task_executor import TaskExecutor
 from ansible.playbook.task import Task
 from ansible.plugins.action import ActionBase
+from ansible_collections.p2p.cluster.plugins.plugin_utils.door.read import refusal
 
 PROBE = "p2p_probe"
 DISCOVERED = "discovered_interpreter_python"
@@ -110,9 +111,8 @@ class Prepared(TaskExecutor):  # type: ignore[misc]  # Ansible ships no type inf
 def failed(error: Exception) -> Answer:
     """Return the result that Ansible would make of an exception."""
     told = error.message if isinstance(error, AnsibleError) else f"{type(error).__name__}: {error}"
-    result: Answer = {"changed": False, "msg": f"Task failed: {told}"}
     contributed = dict(getattr(error, "result_contribution", {}))
-    return result | (contributed or {"failed": True})
+    return refusal({"msg": f"Task failed: {told}"} | (contributed or {"failed": True}))
 
 
 class Nodes:
@@ -254,6 +254,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
 
 
 def _shared(answers: Mapping[str, Answer]) -> dict[str, Any]:
-    """Return the interpreter that all nodes have: what a task that runs once learns holds for all of them."""
-    found = {(node.get("ansible_facts") or {}).get(DISCOVERED) for node in answers.values()} - {None}
-    return {"ansible_facts": {DISCOVERED: found.pop()}} if len(found) == 1 else {}
+    """Return the interpreter that all nodes have: what a task that runs once learns holds for all of them.
+
+    One node that names another than the rest, or none, decides for nobody: each is looked for then.
+    """
+    found = {
+        (node.get("ansible_facts") or {}).get(DISCOVERED)
+        for node in answers.values()
+        if not node.get("unreachable")
+    }
+    return {"ansible_facts": {DISCOVERED: found.pop()}} if len(found) == 1 and None not in found else {}

@@ -80,21 +80,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.p2p_store import Key, StoreError
 
 
-def _held_by(record: Mapping[str, Any]) -> str:
-    ago = int(time.time() - float(record.get("renewed") or record.get("since") or 0))
-    return (
-        "%s holds the maintenance record with %s, last renewed %d s ago (%s). Two runs never stop voters at "
-        "the same time: wait for it, or, if that run is gone for good, add -e p2p_maintenance_break=%s"
-        % (
-            record.get("who", "somebody"),
-            record.get("playbook", "a run"),
-            max(0, ago),
-            record.get("id", "?"),
-            record.get("id", "?"),
-        )
-    )
-
-
 class _HeldError(Exception):
     """Another run holds the record."""
 
@@ -148,7 +133,7 @@ def main() -> None:
             record = _turn(params, key, module.check_mode)
             break
         except _HeldError as held:
-            module.fail_json(msg=_held_by(held.record), record=held.record)
+            module.fail_json(msg="another run holds the maintenance record", record=held.record)
         except StoreError as error:
             if time.monotonic() >= deadline:
                 module.fail_json(msg="the maintenance record cannot be read: %s" % error, record=None)

@@ -1,0 +1,75 @@
+"""An action plugin that runs a module on a node, and hands on what the door lets through."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
+from ansible.plugins.action import ActionBase
+
+from .read import Answer, UntrustedError, result, untrusted
+from .texts import block
+
+# As Ansible names the folder; the node says only in which folder it lies.
+_FOLDER = re.compile(r"/[^\0-\x1f\x7f]{0,900}/ansible-tmp-[0-9.]{1,40}-[0-9]{1,20}-[0-9]{1,20}")
+
+
+class Door(ActionBase):  # type: ignore[misc]  # Ansible ships no type information
+    """Runs the module of the plugin's name."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    MODULE = ""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> Answer:
+        """Run the module.
+
+        Returns:
+            What it documents, and nothing else.
+        """
+        base: Answer = super().run(tmp, task_vars)
+        return base | self.ask(self._task.args, task_vars)
+
+    def ask(self, arguments: Mapping[str, Any], task_vars: dict[str, Any] | None) -> Answer:
+        """Return what the module answers to some arguments.
+
+        Raises:
+            AnsibleConnectionFailure: the node is not reached; the message is cleaned.
+        """
+        try:
+            return self.told(self.raw(arguments, task_vars))
+        except UntrustedError as error:
+            return untrusted(error)
+
+    def told(self, raw: Mapping[str, Any]) -> Answer:
+        """Return what of an answer goes on."""
+        # So that who looks at results knows that the node was reached.
+        return result(self.MODULE, raw) | {"invocation": {"module": self.MODULE}}
+
+    def raw(self, arguments: Mapping[str, Any], task_vars: dict[str, Any] | None) -> Mapping[str, Any]:
+        """Return an answer that the door has not seen yet."""
+        try:
+            answer: Mapping[str, Any] = self._execute_module(
+                module_name=self.MODULE, module_args=dict(arguments), task_vars=task_vars
+            )
+        except AnsibleConnectionFailure as error:
+            raise AnsibleConnectionFailure(block(error.message, 4000)) from None
+        except AnsibleError:
+            raise
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            # Ansible's own reader met what no module of ours says.
+            raise UntrustedError(f"its answer cannot be read: {type(error).__name__}") from None
+        return answer
+
+    def folder(self) -> str:
+        """Make a temporary folder on the node, and return its path.
+
+        Raises:
+            AnsibleActionFail: the node names one that Ansible would not make.
+        """
+        path: str = self._make_tmp_path()
+        if not _FOLDER.fullmatch(path.rstrip("/")):
+            raise AnsibleActionFail("the node names a temporary folder that was not asked for")
+        return path.rstrip("/")

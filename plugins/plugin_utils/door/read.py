@@ -1,0 +1,154 @@
+"""Reads what a node said: a probe, or what a module returned."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from .probe import Probe
+from .results import SCHEMAS
+from .texts import BLOCK, TooMuchError, block, cleaned, line
+
+Answer = dict[str, Any]
+# What a failure says of itself is told to people, cut.
+MESSAGE = 4000
+_NO_JSON = "Module result deserialization failed"
+# Nothing of it means something to a shell, and it names no folder above.
+_INTERPRETER = re.compile(r"(/(?!\.\.?/)[A-Za-z0-9._+-]{1,64}){1,12}")
+
+
+class UntrustedError(Exception):
+    """An answer does not fit; the message says where and what."""
+
+
+def untrusted(why: object) -> Answer:
+    """Return the answer that stands for one that did not fit."""
+    return {"changed": False, "failed": True, "untrusted": True, "msg": line(str(why), 300)}
+
+
+def decoded(text: str | bytes) -> object:
+    """Return the value of a JSON text.
+
+    Raises:
+        UntrustedError: it is none, or nests without end.
+    """
+    try:
+        return msgspec.json.decode(text.encode("utf-8", "replace") if isinstance(text, str) else text)
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+        raise UntrustedError(f"it is no JSON: {line(str(error), 200)}") from None
+
+
+def probe(raw: object, options: Mapping[str, Any]) -> Answer:
+    """Return what a node says that it is.
+
+    Args:
+        raw: the value under `probe`.
+        options: of p2p_probe, as the node was asked with. It speaks of what it was asked for and of nothing
+            else: other services, files and ports are left out.
+
+    Raises:
+        UntrustedError: something does not fit.
+    """
+    if isinstance(raw, Mapping):
+        raw = _no_foreign_pages(raw)
+    found: Answer = msgspec.to_builtins(_fit(raw, Probe, "probe"))
+    units = [options.get("service"), options.get("etcd_service"), *(options.get("legacy_services") or [])]
+    asked = {str(name) for name in units}
+    found["services"] = {name: item for name, item in found["services"].items() if name in asked}
+    # By their last part: the node knows what `~` is.
+    files = {str(path).rpartition("/")[2] for path in options.get("digests") or []}
+    found["digests"] = {
+        path: digest for path, digest in found["digests"].items() if path.rpartition("/")[2] in files
+    }
+    found["imports_missing"] = found["imports_missing"] and [
+        name for name in found["imports_missing"] if name in (options.get("imports") or [])
+    ]
+    found["reach"] = _reached(options.get("reach") or [], found["reach"])
+    found["voter"] = bool(options.get("voter"))
+    return found
+
+
+def _no_foreign_pages(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a probe without the pages of a listener that is no orchestrator, or that are no documents."""
+    listener, http = raw.get("listener"), raw.get("http")
+    if not isinstance(http, Mapping):
+        return raw
+    foreign = isinstance(listener, Mapping) and listener.get("orchestrator") is False and listener.get("pid")
+    pages = {}
+    for name, page in http.items():
+        pages[name] = page
+        if isinstance(page, Mapping) and foreign:
+            pages[name] = {"error": "what listens there is no orchestrator"}
+        elif isinstance(page, Mapping) and not isinstance(page.get("body"), Mapping):
+            pages[name] = {**page, "body": None}
+    return {**raw, "http": pages}
+
+
+def _reached(
+    asked: list[Mapping[str, Any]], found: list[Mapping[str, Any]] | None
+) -> list[dict[str, Any]] | None:
+    """Return the ports that were asked for, each with what the node says of it."""
+    if found is None:
+        return None
+    if len(found) != len(asked):
+        raise UntrustedError(f"probe.reach: {len(found)} ports, {len(asked)} were asked for")
+    return [{**ask, **answer} for ask, answer in zip(asked, found, strict=True)]
+
+
+def _fit(raw: object, schema: type[msgspec.Struct], name: str) -> msgspec.Struct:
+    try:
+        return msgspec.convert(cleaned(raw, name), schema)
+    except msgspec.ValidationError as error:
+        told = str(error)
+        where = re.search(r" - at `(?:key in )?`?\$?(.*?)`$", told)
+        place = name + (where.group(1) if where else "")
+        raise UntrustedError(f"{place}: {told.partition(' - at ')[0]}") from None
+    except (TooMuchError, RecursionError) as error:
+        raise UntrustedError(str(error) or "nested without end") from None
+
+
+def result(module: str, raw: Mapping[str, Any]) -> Answer:
+    """Return what a module returned on a node: the keys of its schema, or why it failed.
+
+    Args:
+        module: its name.
+        raw: as Ansible hands it to an action plugin.
+    """
+    try:
+        if raw.get("failed"):
+            return _failure(raw)
+        if module not in SCHEMAS:
+            return untrusted(f"it is no answer of {module}")
+        found: Answer = msgspec.to_builtins(_fit(raw, SCHEMAS[module], module))
+    except UntrustedError as error:
+        return untrusted(error)
+    return found | interpreter(raw)
+
+
+def _failure(raw: Mapping[str, Any]) -> Answer:
+    """Return a failure with its texts cut; output that is no answer at all is none of ours."""
+    if _NO_JSON in str(raw.get("msg")) and raw.get("rc") == 0:
+        raise UntrustedError("it is no answer of the module")
+    # Whether a node is reached is not its own to say.
+    told = refusal({**raw, "failed": True, "unreachable": False})
+    return told | {"changed": raw.get("changed") is True} | interpreter(raw)
+
+
+def refusal(raw: Mapping[str, Any]) -> Answer:
+    """Return why there is no answer, in texts that are cleaned and cut."""
+    told: Answer = {"changed": False, "msg": block(str(raw.get("msg") or "no reason was given"), MESSAGE)}
+    told |= {key: True for key in ("failed", "unreachable") if raw.get(key) is True}
+    if raw.get("module_stderr"):
+        told["module_stderr"] = block(str(raw["module_stderr"])[-BLOCK:], MESSAGE)
+    return told
+
+
+def interpreter(raw: Mapping[str, Any]) -> Answer:
+    """Return the one fact that is kept, the interpreter that a node was found to have."""
+    facts = raw.get("ansible_facts")
+    path = facts.get("discovered_interpreter_python") if isinstance(facts, Mapping) else None
+    plain = isinstance(path, str) and _INTERPRETER.fullmatch(path)
+    return {"ansible_facts": {"discovered_interpreter_python": path}} if plain else {}
