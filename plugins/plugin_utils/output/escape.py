@@ -100,10 +100,10 @@ def _code(text: str) -> str:
     return f"{fence}{space}{text}{space}{fence}"
 
 
-def code_block(text: str, indent: int = 0) -> str:
+def code_block(text: str, indent: int = 0, language: str = "bash") -> str:
     """Return commands as a block of Markdown that they cannot leave, `indent` columns to the right."""
     fence = "`" * max(3, _longest_fence(text) + 1)
-    lines = [f"{fence}bash", *terminal(text).split("\n"), fence]
+    lines = [f"{fence}{language}", *terminal(text).split("\n"), fence]
     return "\n".join(f"{' ' * indent}{one}" for one in lines)
 
 

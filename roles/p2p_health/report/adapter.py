@@ -14,7 +14,7 @@ from .model import Answer
 class Unit:
     """A service as the service manager has it.
 
-    `age` is seconds since its process started, `look` the command that shows how it does.
+    `age` is seconds since its process started.
     """
 
     load: str = "not-found"
@@ -26,7 +26,6 @@ class Unit:
     result: str | None = None
     age: float | None = None
     log: tuple[str, ...] = ()
-    look: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,11 +64,17 @@ class Status:
 
 @dataclass(frozen=True)
 class Observation:
-    """What is known of one node. `reached` is false without a probe; `refusal` then says why."""
+    """What is known of one node.
+
+    `reached` is false without a probe that can be believed; `refusal` then says why. `untrusted` tells that
+    it gave an answer which is none of a probe. `manager` is what manages its services.
+    """
 
     reached: bool
     refusal: str = ""
     unreachable: bool = False
+    untrusted: bool = False
+    manager: str = ""
     services: Mapping[str, Unit] = field(default_factory=dict)
     processes: Sequence[Mapping[str, Any]] = ()
     listener: Mapping[str, Any] | None = None
@@ -109,21 +114,28 @@ def observe(answer: Answer) -> Observation:
     probe = answer.get("probe")
     if not isinstance(probe, Mapping):
         return Observation(
-            reached=False, refusal=_why(answer), unreachable=bool(answer.get("unreachable", False))
+            reached=False,
+            refusal=_why(answer),
+            unreachable=bool(answer.get("unreachable", False)),
+            untrusted=bool(answer.get("untrusted", False)),
         )
     clock = probe.get("clock") or {}
     now = clock.get("unix")
-    http = probe.get("http") or {}
+    listener = probe.get("listener")
+    # What another program answers on the port says nothing of an orchestrator.
+    foreign = listener is not None and listener.get("pid") is not None and not listener.get("orchestrator")
+    http = {} if foreign else probe.get("http") or {}
     return Observation(
         reached=True,
+        manager=str(probe.get("manager") or ""),
         services={str(name): _unit(unit, now) for name, unit in (probe.get("services") or {}).items()},
         processes=list(probe.get("processes") or []),
-        listener=probe.get("listener"),
+        listener=listener,
         watchdogs=list(probe.get("watchdogs") or []),
         release=(probe.get("release") or {}).get("name"),
         imports_missing=tuple(probe.get("imports_missing") or ()),
         status=_status(http),
-        http_error=_http_error(http),
+        http_error="another program answers" if foreign else _http_error(http),
         etcd=_etcd(probe.get("etcd")),
         disk=probe.get("disk"),
         clock=float(now) if now is not None else None,
@@ -151,7 +163,6 @@ def _unit(unit: Mapping[str, Any], now: float | None) -> Unit:
         result=unit.get("result"),
         age=float(now) - float(started) if now is not None and started is not None else None,
         log=tuple(str(line) for line in unit.get("log") or ()),
-        look=str(unit.get("look") or ""),
     )
 
 

@@ -42,7 +42,7 @@ def report(answers: Mapping[str, Answer], fleet: Fleet) -> Report:
         worst nodes come first, equal ones by name.
     """
     seen = {name: observe(answers.get(name, {"unreachable": True})) for name in fleet.hosts}
-    led, counted = leadership(seen), voters(seen, fleet)
+    led, counted = leadership(seen, fleet.voters), voters(seen, fleet)
     agreed = Agreement(leader=led.leader, running=sum(one.running for one in seen.values()))
     found = {name: findings(seen[name], host, fleet, agreed) for name, host in fleet.hosts.items()}
     nodes = sorted(
@@ -78,7 +78,7 @@ def election_under_way(answers: Mapping[str, Answer], fleet: Fleet) -> list[str]
         node is not asked again.
     """
     seen = {name: observe(answers.get(name, {"unreachable": True})) for name in fleet.hosts}
-    answered, led = statuses(seen), leadership(seen)
+    answered, led = statuses(seen), leadership(seen, fleet.voters)
     if led.leader is None:
         alive = sum(1 for name in fleet.voters if name in answered)
         return sorted(answered) if alive * 2 > len(fleet.voters) else []

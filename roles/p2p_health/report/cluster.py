@@ -6,6 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import shell
+
+from . import remedy as mend
 from .adapter import Observation, Status
 from .model import Fleet, Problem, Voters
 from .nodes import YOUNG_SECONDS
@@ -28,17 +31,27 @@ def statuses(seen: Observations) -> dict[str, Status]:
     return {name: one.status for name, one in seen.items() if one.status is not None}
 
 
-def leadership(seen: Observations) -> Leadership:
+def leadership(seen: Observations, voting: Sequence[str]) -> Leadership:
     """Work out who leads.
 
-    A single node that says it leads does, if the others that name anyone mostly name it too. If the named one
-    was not asked, or could not be reached, a majority of those that answered must name it. One that answered
-    and denies does not lead, whoever names it.
+    A single voter that says it leads does, if the other voters that name anyone mostly name it too. If the
+    named one was not asked, or could not be reached, a majority of the voters that answered must name it. One
+    that answered and denies does not lead, whoever names it. Nodes that do not vote are heard only where no
+    voter answers; one of them leads only if the voters, or most of all that answered, say so.
+
+    Args:
+        seen: What is known of each node.
+        voting: The voters of the fleet file.
     """
-    answered = statuses(seen)
-    claims = sorted(name for name, status in answered.items() if status.role == "leader")
+    everyone = statuses(seen)
+    answered = _heard(everyone, seen, voting)
     votes = Counter(status.leader_id for status in answered.values() if status.leader_id is not None)
-    named = sorted({*votes, *claims})
+    claims = sorted(
+        name
+        for name, status in everyone.items()
+        if status.role == "leader" and (name in voting or _followed(name, answered))
+    )
+    named = sorted({*(one.leader_id for one in everyone.values() if one.leader_id is not None), *claims})
     leader: str | None = None
     if len(claims) == 1:
         others = votes.copy()
@@ -46,17 +59,34 @@ def leadership(seen: Observations) -> Leadership:
         leader = claims[0] if not others or votes[claims[0]] >= max(others.values()) else None
     elif not claims and votes:
         first, count = min(votes.items(), key=lambda item: (-item[1], item[0]))
-        leader = first if first not in answered and count * 2 > len(answered) else None
+        leader = first if first not in everyone and count * 2 > len(answered) else None
     terms = [status.term for status in answered.values() if status.term is not None]
-    of_leader = answered[leader].term if leader in answered else max(terms, default=None)
+    of_leader = everyone[leader].term if leader in everyone else max(terms, default=None)
     return Leadership(leader, tuple(claims), tuple(named), of_leader)
+
+
+def _heard(everyone: Mapping[str, Status], seen: Observations, voting: Sequence[str]) -> dict[str, Status]:
+    """Return the nodes that have a say: the voters, if any answers.
+
+    Where voters were asked and none answers, one node alone has no say about them.
+    """
+    of_voters = {name: status for name, status in everyone.items() if name in voting}
+    alone = len(everyone) == 1 and any(name in voting for name in seen)
+    return of_voters or ({} if alone else dict(everyone))
+
+
+def _followed(name: str, answered: Mapping[str, Status]) -> bool:
+    """Tell whether most of those that have a say name a node, itself left out."""
+    others = [status.leader_id for other, status in answered.items() if other != name]
+    return sum(1 for named in others if named == name) * 2 > len(others)
 
 
 def voters(seen: Observations, fleet: Fleet) -> Voters:
     """Count the voters that live.
 
-    A voter lives if it answers and is not alone, or if most of those that could hear it say that they do: one
-    that SSH cannot reach may well hold up the quorum. The quorum also needs etcd's own, which every member
+    A voter lives if it answers and is not alone, or if most of the voters that could hear it say that they
+    do: one that SSH cannot reach may well hold up the quorum. Other nodes are asked about it only where no
+    voter answers. The quorum also needs etcd's own, which every member
     that names an etcd leader has felt within the last seconds.
     """
     configured = list(fleet.voters)
@@ -68,7 +98,7 @@ def voters(seen: Observations, fleet: Fleet) -> Voters:
     # All asked members are silent: if others vote unseen, the leader that the nodes name has its lease from
     # them.
     if stores and not answering:
-        store_ok = len(configured) - len(stores) >= quorum and leadership(seen).leader is not None
+        store_ok = len(configured) - len(stores) >= quorum and leadership(seen, configured).leader is not None
     ok = bool(configured) and len(alive) >= quorum and store_ok
     return Voters(
         configured=configured,
@@ -81,10 +111,11 @@ def voters(seen: Observations, fleet: Fleet) -> Voters:
 
 def _lives(name: str, seen: Observations, configured: Sequence[str]) -> bool:
     own = seen.get(name)
+    others = {other: status for other, status in statuses(seen).items() if other != name}
     heard = [
         status.peers[name]
-        for other, status in statuses(seen).items()
-        if other != name and status.peers.get(name) is not None
+        for status in _heard(others, seen, configured).values()
+        if status.peers.get(name) is not None
     ]
     vouched = sum(1 for alive in heard if alive) * 2 > len(heard)
     if own is not None and own.reached:
@@ -121,13 +152,13 @@ def _critical(seen: Observations, fleet: Fleet, led: Leadership, counted: Voters
                 f"{len(counted['alive'])} of {len(counted['configured'])} voters live,"
                 f" a quorum is {counted['quorum']}; not alive: {', '.join(dead)}"
             )
-        remedy = f"{fleet.deploy} --limit {','.join(dead)}" if dead else None
+        remedy = mend.deploy(fleet, *dead) if dead else None
         yield _problem("no_quorum", "critical", why, remedy)
     if len(led.claims) > 1:
         terms = ", ".join(f"{name} (term {answered[name].term})" for name in led.claims)
         loser = min(led.claims, key=lambda name: (answered[name].term or 0, name))
         remedy = (
-            f"{fleet.hosts[loser].ssh} 'sudo systemctl restart {fleet.service}'"
+            mend.on(fleet.hosts[loser], f"sudo systemctl restart {shell(fleet.service)}")
             if loser in fleet.hosts
             else None
         )
@@ -142,7 +173,8 @@ def _critical(seen: Observations, fleet: Fleet, led: Leadership, counted: Voters
         if counted["quorum_ok"] and counted["alive"]:
             first = counted["alive"][0]
             if first in fleet.hosts:
-                remedy = f"{fleet.hosts[first].ssh} 'sudo journalctl -u {fleet.service} -n 50 --no-pager'"
+                manager = seen[first].manager if first in seen else ""
+                remedy = mend.look(fleet.hosts[first], manager, fleet.service)
         yield _problem("no_leader", "critical", why if answered else "no node answered", remedy)
 
 
@@ -161,7 +193,7 @@ def _voting(seen: Observations, fleet: Fleet, led: Leadership, counted: Voters) 
             "voters_differ",
             "degraded",
             f"{_few(nodes)} {'goes' if len(nodes) == 1 else 'go'} by other voters than {fleet.file}: {what}",
-            f"{fleet.deploy} --limit {','.join(nodes)}",
+            mend.deploy(fleet, *nodes),
         )
     if counted["configured"] and len(counted["configured"]) % 2 == 0:
         count = len(counted["configured"])
@@ -170,7 +202,12 @@ def _voting(seen: Observations, fleet: Fleet, led: Leadership, counted: Voters) 
 
 
 def _stores(seen: Observations, fleet: Fleet) -> Iterator[Problem]:
-    stores = {name: one.etcd for name, one in seen.items() if one.etcd is not None and one.etcd.error is None}
+    # Only voters hold the store.
+    stores = {
+        name: one.etcd
+        for name, one in seen.items()
+        if name in fleet.voters and one.etcd is not None and one.etcd.error is None
+    }
     clusters: dict[str, list[str]] = {}
     for name, etcd in stores.items():
         clusters.setdefault(str(etcd.cluster_id), []).append(name)
@@ -218,8 +255,8 @@ def _stores(seen: Observations, fleet: Fleet) -> Iterator[Problem]:
         for alarm in etcd.alarms:
             remedy = fleet.deploy if alarm == "NOSPACE" else None
             if remedy is None and name in fleet.hosts:
-                log = f"sudo journalctl -u {fleet.etcd_service} -n 50 --no-pager"
-                remedy = f"{fleet.hosts[name].ssh} '{log}; df -h'"
+                log = f"sudo {mend.journal(fleet.etcd_service)}; df -h"
+                remedy = mend.on(fleet.hosts[name], log)
             yield _problem("store_alarm", "degraded", f"etcd on {name} raised the alarm {alarm}", remedy)
 
 
@@ -233,7 +270,7 @@ def _certificates(seen: Observations, fleet: Fleet) -> Iterator[Problem]:
                     "certificate_expires",
                     "degraded",
                     f"{path} on {name} {told}",
-                    f"{fleet.deploy} --limit {name}",
+                    mend.deploy(fleet, name),
                 )
 
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import shell
+
 from .model import Answer, Fleet, Host
 
 KNOWN_HOSTS = "~/.ssh/known_hosts"
@@ -49,7 +51,7 @@ def gather(
         for name in names
         if name not in of_node
     )
-    command = f"ansible-playbook -i {shlex.quote(file)}"
+    command = f"ansible-playbook -i {_path(file)}"
     fleet = Fleet(
         hosts={name: _host(name, of_node[name], ssh_args, here) for name in answers},
         voters=[str(name) for name in anyone.get("p2p_voters", ())],
@@ -74,12 +76,19 @@ def _relative(path: str, here: Path) -> str:
         return f"~{path.removeprefix(home)}" if path.startswith(f"{home}/") else path
 
 
+def _path(path: str) -> str:
+    """Return a path as one word of the shell, whose leading `~/` stays the home folder."""
+    return f"~/{shell(path[2:])}" if path.startswith("~/") and path != "~/" else shell(path)
+
+
 def _host(name: str, known: Mapping[str, Any], ssh_args: str, here: Path) -> Host:
     entry: Mapping[str, Any] = known.get("distributed_host") or {}
     address = str(known.get("ansible_host") or entry.get("ssh_host") or name)
     port = int(known.get("ansible_port") or 22)
     words = f"{known.get('ansible_ssh_args') or ssh_args} {known.get('ansible_ssh_common_args') or ''}"
-    hosts_file = _option(words, "UserKnownHostsFile")
+    options = _options(words)
+    hosts_file = next((value for key, value in options if key.lower() == "userknownhostsfile"), "")
+    hosts_file = hosts_file.split('"')[1] if hosts_file.count('"') > 1 else hosts_file.partition(" ")[0]
     return Host(
         name=name,
         provider=str(known.get("p2p_provider") or "unknown"),
@@ -89,9 +98,11 @@ def _host(name: str, known: Mapping[str, Any], ssh_args: str, here: Path) -> Hos
         address=str(known.get("p2p_host") or address),
         port=int(known.get("p2p_port") or 8770),
         traits=_traits(known, entry),
-        ssh=_ssh(known=known, words=words, address=address, port=port, hosts_file=hosts_file, here=here),
+        ssh=_ssh(known=known, options=options, address=address, port=port, hosts_file=hosts_file, here=here),
         sudo="" if known.get("p2p_rootless_dir") else "sudo ",
         forget_key=_forget(address, port, _relative(hosts_file or KNOWN_HOSTS, here)),
+        root=str(known.get("p2p_orchestrator_root") or known.get("p2p_rootless_dir") or Host.root),
+        bundled=str(known.get("p2p_orchestrator_source") or "bundled") == "bundled",
     )
 
 
@@ -108,13 +119,8 @@ def _hardware(entry: Mapping[str, Any]) -> str:
     return f"CPU ({entry['cpus']} cores)" if entry.get("cpus") else ""
 
 
-def _option(words: str, name: str) -> str | None:
-    found = re.search(rf"\b{name}=[\"']?([^\s'\"]+)", words)
-    return found.group(1) if found else None
-
-
-def _jump(words: str) -> list[str]:
-    """Return the option that leads through a jump host, whole: a command has spaces and quotes of its own."""
+def _options(words: str) -> list[tuple[str, str]]:
+    """Return the options among words for ssh, each whole: a command has spaces and quotes of its own."""
     try:
         given = shlex.split(words)
     except ValueError:
@@ -122,28 +128,41 @@ def _jump(words: str) -> list[str]:
     options = [after for word, after in itertools.pairwise(given) if word == "-o"]
     options += [word[2:] for word in given if word.startswith("-o") and word != "-o"]
     options += [f"ProxyJump={after}" for word, after in itertools.pairwise(given) if word == "-J"]
-    return [option for option in options if re.match(r"Proxy(Jump|Command)\s*=", option, re.IGNORECASE)][:1]
+    found = [re.match(r"(\w+)\s*=\s*(.*)", option, re.DOTALL) for option in options]
+    return [(one[1], one[2]) for one in found if one]
 
 
 def _ssh(
-    *, known: Mapping[str, Any], words: str, address: str, port: int, hosts_file: str | None, here: Path
+    *,
+    known: Mapping[str, Any],
+    options: Sequence[tuple[str, str]],
+    address: str,
+    port: int,
+    hosts_file: str,
+    here: Path,
 ) -> str:
     """Return the start of the command that logs in to the node, as Ansible does; remote words follow it."""
     if known.get("ansible_connection") == "local":
         return "sh -c"
     parts = ["ssh"]
     if hosts_file:
-        parts.append(f"-o UserKnownHostsFile={_relative(hosts_file, here)}")
+        file = _relative(hosts_file, here)
+        # ssh expands `~/` itself, and takes a value with spaces for several.
+        quoted = shell(f'"{file}"') if len(file.split()) > 1 else _path(file)
+        parts.append(f"-o UserKnownHostsFile={quoted}")
     if key := known.get("ansible_ssh_private_key_file"):
-        parts.append(f"-i {_relative(str(key), here)}")
-    parts += [f"-o {shlex.quote(option)}" for option in _jump(words)]
+        parts.append(f"-i {_path(_relative(str(key), here))}")
+    jumps = [f"{name}={value}" for name, value in options if name.lower() in ("proxyjump", "proxycommand")]
+    parts += [f"-o {shell(option)}" for option in jumps[:1]]
     if port != 22:  # noqa: PLR2004  # SSH's own port
         parts.append(f"-p {port}")
     user = known.get("ansible_user")
-    parts.append(f"{user}@{address}" if user else address)
-    return " ".join(part for part in parts if part)
+    destination = f"{user}@{address}" if user else address
+    # Without it a name that begins with a dash is an option of ssh.
+    parts.append(f"{'-- ' if destination.startswith('-') else ''}{shell(destination)}")
+    return " ".join(parts)
 
 
 def _forget(address: str, port: int, hosts_file: str) -> str:
-    name = address if port == 22 else f"'[{address}]:{port}'"  # noqa: PLR2004  # SSH's own port
-    return f"ssh-keygen -f {hosts_file} -R {name}"
+    name = address if port == 22 else f"[{address}]:{port}"  # noqa: PLR2004  # SSH's own port
+    return f"ssh-keygen -f {_path(hosts_file)} -R {shell(name)}"

@@ -2,47 +2,54 @@
 
 from __future__ import annotations
 
-from html import escape
+import secrets
 from pathlib import Path
 
-from .model import STATES, Node, Report
+from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import html as escape
+
+from .model import STATES, Count, Node, Report
 from .terminal import role
 
 ASSETS = Path(__file__).parent / "page"
 COLUMNS = ("Node", "Provider", "Role", "Leader", "Peers", "State")
 _ICONS = {"healthy": "✓", "degraded": "!", "critical": "✕"}
+# The page runs its own script and style, known by a word that nobody can know before, and asks for nothing.
+POLICY = (
+    "default-src 'none'; script-src 'nonce-{0}'; style-src 'nonce-{0}'; img-src data:;"
+    " base-uri 'none'; form-action 'none'"
+)
 
 
 def html(report: Report) -> str:
     """Return the page."""
+    nonce = secrets.token_urlsafe(18)
     cluster = report["cluster"]
     style = (ASSETS / "style.css").read_text(encoding="utf-8")
     script = (ASSETS / "script.js").read_text(encoding="utf-8")
-    verdict = cluster["verdict"]
+    verdict = escape(cluster["verdict"])
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:">
-<title>{escape(verdict)}: {escape(cluster["name"])} cluster</title>
+<meta http-equiv="Content-Security-Policy" content="{POLICY.format(nonce)}">
+<title>{verdict}: {escape(cluster["name"])} cluster</title>
 <link rel="icon" href="data:,">
-<style>
-{style}</style>
+<style nonce="{nonce}">
+{style}{_widths(report)}</style>
 </head>
 <body>
 <header class="{verdict}">
-<p class="verdict" role="status"><span aria-hidden="true">{_ICONS[verdict]}</span>
+<p class="verdict" role="status"><span aria-hidden="true">{_ICONS[cluster["verdict"]]}</span>
 <strong id="verdict">{verdict}</strong></p>
 <h1>{escape(cluster["name"])} cluster</h1>
 <p class="summary">{escape(cluster["summary"])}</p>
-<p class="when">as of <time>{report["generated_at"]}</time>{_scope(report)}</p>
+<p class="when">as of <time>{escape(report["generated_at"])}</time>{_scope(report)}</p>
 </header>
 <main>
 {_problems(report)}{_figures(report)}{_providers(report)}{_voters(report)}{_changes(report)}{_nodes(report)}</main>
-<script>
+<script nonce="{nonce}">
 {script}</script>
 </body>
 </html>
@@ -53,16 +60,18 @@ def _scope(report: Report) -> str:
     scope = report["cluster"]["scope"]
     parts = []
     if scope["partial"]:
-        parts.append(f" · <strong>a part: {scope['asked']} of {scope['of']} nodes were asked</strong>")
+        parts.append(
+            f" · <strong>a part: {escape(scope['asked'])} of {escape(scope['of'])} nodes were asked</strong>"
+        )
     if scope["left_out"]:
-        told = ", ".join(f"{count} {escape(why)}" for why, count in scope["left_out"].items())
+        told = ", ".join(f"{escape(count)} {escape(why)}" for why, count in scope["left_out"].items())
         parts.append(f" · not asked, by the fleet file: {told}")
     return "".join(parts)
 
 
 def _problems(report: Report) -> str:
     items = "".join(
-        f'<li class="{item["severity"]}"><strong>{escape(item["kind"].replace("_", " "))}</strong>: '
+        f'<li class="{escape(item["severity"])}"><strong>{escape(item["kind"].replace("_", " "))}</strong>: '
         f"{escape(item['evidence'])}{_command(item['remedy'])}</li>\n"
         for item in report["cluster"]["problems"]
     )
@@ -76,11 +85,9 @@ def _problems(report: Report) -> str:
 def _figures(report: Report) -> str:
     cluster = report["cluster"]
     voters, coverage = cluster["voters"], cluster["coverage"]
-    leader = escape(cluster["leader_id"] or "none")
-    if len(cluster["leaders_reported"]) > 1:
-        leader = escape(cluster["leader_id"] or "disputed")
+    leader = cluster["leader_id"] or ("disputed" if len(cluster["leaders_reported"]) > 1 else "none")
     tolerates = f"{voters['tolerates']} more may fail" if voters["quorum_ok"] else "no quorum"
-    term = f"term {cluster['term']}" if cluster["term"] is not None else "&nbsp;"
+    term = f"term {cluster['term']}" if cluster["term"] is not None else "\N{NO-BREAK SPACE}"
     figures = (
         ("Leader", leader, term),
         (
@@ -92,7 +99,7 @@ def _figures(report: Report) -> str:
         ("Broken", str(sum(node["state"] != "ok" for node in report["nodes"])), _states(report)),
     )
     cells = "".join(
-        f"<div><dt>{name}</dt><dd>{value}</dd><dd class='note'>{note}</dd></div>\n"
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd><dd class='note'>{escape(note)}</dd></div>\n"
         for name, value, note in figures
     )
     return f'<section aria-label="Figures"><dl class="figures">\n{cells}</dl></section>\n'
@@ -110,12 +117,21 @@ def _states(report: Report) -> str:
     )
 
 
+def _percent(count: Count) -> int:
+    return round(100 * count["running"] / count["nodes"])
+
+
+def _widths(report: Report) -> str:
+    """Return the style of the providers' bars, since the policy lets no element have a style of its own."""
+    percents = {_percent(count) for count in report["cluster"]["by_provider"].values()}
+    return "".join(f".bar .part-{percent} {{ width: {percent}%; }}\n" for percent in sorted(percents))
+
+
 def _providers(report: Report) -> str:
     rows = []
     for name, count in report["cluster"]["by_provider"].items():
-        percent = round(100 * count["running"] / count["nodes"])
-        bar = f'<td class="bar"><span style="width:{percent}%"></span></td>'
-        figures = f"<td>{count['running']} of {count['nodes']}</td>"
+        bar = f'<td class="bar"><span class="part-{_percent(count)}"></span></td>'
+        figures = f"<td>{escape(count['running'])} of {escape(count['nodes'])}</td>"
         rows.append(f'<tr><th scope="row">{escape(name)}</th>{bar}{figures}</tr>\n')
     caption = '<caption class="hidden">Nodes that run, by provider</caption>'
     table = f'<table class="chart">{caption}\n{"".join(rows)}</table>'
@@ -131,17 +147,17 @@ def _voters(report: Report) -> str:
         node = known.get(name)
         state = node["state"] if node else "not asked"
         what = "leads" if name == cluster["leader_id"] else "alive" if alive else "down"
-        note = f" · {state.replace('_', ' ')}" if state != "ok" else ""
+        what += f" · {state.replace('_', ' ')}" if state != "ok" else ""
         items.append(
             f'<li class="{"up" if alive else "down"}"><span class="dot" aria-hidden="true"></span>'
-            f"<span>{escape(name)}</span><span class='note'>{what}{note}</span></li>\n"
+            f"<span>{escape(name)}</span><span class='note'>{escape(what)}</span></li>\n"
         )
     voters = cluster["voters"]
     count = voters["tolerates"]
     told = "The quorum is lost." if voters["configured"] else "The fleet file names no voters."
     if voters["quorum_ok"]:
         told = f"The cluster keeps its quorum if {count} more {'fails' if count == 1 else 'fail'}."
-    listed = f'<ul class="voters">\n{"".join(items)}</ul>\n<p class="note">{told}</p>'
+    listed = f'<ul class="voters">\n{"".join(items)}</ul>\n<p class="note">{escape(told)}</p>'
     return f'<section class="card"><h2>Voters</h2>\n{listed}</section>\n'
 
 
@@ -165,7 +181,7 @@ def _changes(report: Report) -> str:
 
 
 def _nodes(report: Report) -> str:
-    heads = "".join(f'<th scope="col" aria-sort="none">{title}</th>' for title in COLUMNS)
+    heads = "".join(f'<th scope="col" aria-sort="none">{escape(title)}</th>' for title in COLUMNS)
     rows = "".join(_row(node) for node in report["nodes"])
     states = [state for state in STATES if state in report["cluster"]["by_state"]]
     providers = list(report["cluster"]["by_provider"])
@@ -194,19 +210,20 @@ def _options(values: list[str]) -> str:
 
 
 def _row(node: Node) -> str:
-    peers = "" if node["alive_peers"] is None else str(node["alive_peers"])
+    peers = "-" if node["alive_peers"] is None else node["alive_peers"]
     told = f"<p>{escape(node['evidence'])}</p>{_command(node['remedy'])}" if node["evidence"] else ""
     for item in node["also"]:
         also = f"also {item['state'].replace('_', ' ')}: {item['evidence']}"
         told += f"<p>{escape(also)}</p>{_command(item['remedy'])}"
     kind = "ok" if node["state"] == "ok" else "soft" if node["state"] in ("starting", "drifted") else "bad"
-    state = f'<span class="state {kind}">{escape(node["state"].replace("_", " "))}</span>'
+    state = f'<span class="state {escape(kind)}">{escape(node["state"].replace("_", " "))}</span>'
     cells = (
         f'<th scope="row" data-label="Node">{escape(node["node_id"])}</th>'
-        f'<td data-label="Provider">{escape(node["provider"])}</td><td data-label="Role">{role(node)}</td>'
+        f'<td data-label="Provider">{escape(node["provider"])}</td>'
+        f'<td data-label="Role">{escape(role(node))}</td>'
         f'<td data-label="Leader">{escape(node["leader_id"] or "-")}</td>'
-        f'<td data-label="Peers" class="number">{peers or "-"}</td>'
-        f'<td data-label="State" data-order="{STATES.index(node["state"])}">{state}{told}</td>'
+        f'<td data-label="Peers" class="number">{escape(peers)}</td>'
+        f'<td data-label="State" data-order="{escape(STATES.index(node["state"]))}">{state}{told}</td>'
     )
     return (
         f'<tr data-state="{escape(node["state"])}" data-provider="{escape(node["provider"])}">{cells}</tr>\n'

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import (
+    code_block,
+    code_span,
+    shell,
+)
+from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import markdown as escape
+
 from .model import STATES, Fleet, Node, Report
 from .terminal import role
 
@@ -11,6 +18,7 @@ TITLES = {
     "unreachable": "SSH Connectivity Issues",
     "auth_failed": "SSH Refuses the Login",
     "host_key_changed": "Host Key Changed",
+    "untrusted_answer": "Answer Not Believed",
     "no_python": "No Usable Python",
     "disk_full": "Disk Full",
     "port_conflict": "Port Taken by Another Program",
@@ -42,23 +50,25 @@ def markdown(report: Report, fleet: Fleet) -> str:
         _reference(fleet),
         _provenance(report),
     ]
-    title = "# P2P Cluster Status Report" + ("" if cluster["name"] == "p2p" else f": {cluster['name']}")
+    title = "# P2P Cluster Status Report" + (
+        "" if cluster["name"] == "p2p" else f": {escape(cluster['name'])}"
+    )
     return "\n\n".join([title, *sections]) + "\n"
 
 
 def _head(report: Report, fleet: Fleet) -> str:
     return (
-        f"> **Report Date**: {report['generated_at']}\n"
-        f"> **Status**: {report['cluster']['verdict'].upper()}\n"
-        f"> **Config Source of Truth**: `{fleet.file}`"
+        f"> **Report Date**: {escape(report['generated_at'])}\n"
+        f"> **Status**: {escape(report['cluster']['verdict'].upper())}\n"
+        f"> **Config Source of Truth**: {code_span(fleet.file)}"
     )
 
 
 def _summary(report: Report) -> str:
     cluster = report["cluster"]
     voters, coverage, scope = cluster["voters"], cluster["coverage"], cluster["scope"]
-    leader = f"`{cluster['leader_id']}`" if cluster["leader_id"] else "none"
-    term = f", term {cluster['term']}" if cluster["term"] is not None else ""
+    leader = code_span(cluster["leader_id"]) if cluster["leader_id"] else "none"
+    term = f", term {escape(str(cluster['term']))}" if cluster["term"] is not None else ""
     state = (
         f"tolerates {voters['tolerates']} more failures" if voters["quorum_ok"] else "**the quorum is lost**"
     )
@@ -69,7 +79,7 @@ def _summary(report: Report) -> str:
     lines = [
         "## Executive Summary",
         "",
-        f"{cluster['verdict'].capitalize()}: {cluster['summary']}.",
+        escape(f"{cluster['verdict'].capitalize()}: {cluster['summary']}."),
         "",
         f"- **Voter Quorum**: {quorum if voters['configured'] else '**the fleet file names no voters**'}",
         f"- **Cluster Coverage**: {coverage['running']} of {coverage['nodes']} nodes with P2P running"
@@ -80,10 +90,10 @@ def _summary(report: Report) -> str:
         lines.append(f"- **Scope**: a part, {scope['asked']} of {scope['of']} nodes were asked")
     if scope["left_out"]:
         told = ", ".join(f"{count} {why}" for why, count in scope["left_out"].items())
-        lines.append(f"- **Not Asked** (by the fleet file): {told}")
+        lines.append(f"- **Not Asked** (by the fleet file): {escape(told)}")
     changes = report["changes"]
     if changes is not None:
-        lines.append(f"- **Changes** since {changes['since']}: {_changes(report)}")
+        lines.append(f"- **Changes** since {escape(changes['since'])}: {_changes(report)}")
     return "\n".join(lines)
 
 
@@ -92,11 +102,11 @@ def _changes(report: Report) -> str:
     told: list[str] = []
     if changes is not None:
         if changes["verdict"]:
-            told.append(f"verdict {changes['verdict'][0]} → {changes['verdict'][1]}")
+            told.append(escape(f"verdict {changes['verdict'][0]} → {changes['verdict'][1]}"))
         if changes["leader"]:
-            told.append(f"leader {changes['leader'][0] or 'none'} → {changes['leader'][1] or 'none'}")
+            told.append(escape(f"leader {changes['leader'][0] or 'none'} → {changes['leader'][1] or 'none'}"))
         told += [
-            f"`{item['node_id']}` {item['before'] or 'new'} → {item['now'] or 'gone'}"
+            code_span(item["node_id"]) + " " + escape(f"{item['before'] or 'new'} → {item['now'] or 'gone'}")
             for item in changes["nodes"]
         ]
     return "; ".join(told) or "none"
@@ -119,8 +129,8 @@ def _voters(report: Report, fleet: Fleet) -> str:
                 alive + (", leads" if name == report["cluster"]["leader_id"] else ""),
             )
         )
-    table = _table(("Voter Node", "Provider", "Hardware", "IP", "Status"), rows)
-    return f"## Current Voter Configuration\n\nFrom `{fleet.file}` (authoritative):\n\n{table}"
+    table = _table(("Voter Node", "Provider", "Hardware", "IP", "Status"), _escaped(rows))
+    return f"## Current Voter Configuration\n\nFrom {code_span(fleet.file)} (authoritative):\n\n{table}"
 
 
 def _nodes(report: Report, fleet: Fleet) -> str:
@@ -143,9 +153,9 @@ def _nodes(report: Report, fleet: Fleet) -> str:
         [
             "## Cluster Node Summary",
             "### By Provider",
-            _table(("Provider", "Nodes", "P2P Running", "Notes"), providers),
+            _table(("Provider", "Nodes", "P2P Running", "Notes"), _escaped(providers)),
             "### By Node",
-            _table(("Node", "Provider", "Role", "Leader", "Alive Peers", "State"), nodes),
+            _table(("Node", "Provider", "Role", "Leader", "Alive Peers", "State"), _escaped(nodes)),
         ]
     )
 
@@ -170,7 +180,7 @@ def _issues(report: Report) -> str:
         lines = [f"{number}. **The Cluster**:", ""]
         for problem in report["cluster"]["problems"]:
             lines += _item(
-                f"{problem['kind']} ({problem['severity']})", problem["evidence"], problem["remedy"]
+                escape(f"{problem['kind']} ({problem['severity']})"), problem["evidence"], problem["remedy"]
             )
         parts.append("\n".join(lines).rstrip())
     for state in STATES:
@@ -189,48 +199,39 @@ def _issues(report: Report) -> str:
 
 
 def _node_items(node: Node) -> list[str]:
-    lines = _item(f"`{node['node_id']}`", node["evidence"], node["remedy"])
+    name = code_span(node["node_id"])
+    lines = _item(name, node["evidence"], node["remedy"])
     for other in node["also"]:
-        lines += _item(f"`{node['node_id']}` also {other['state']}", other["evidence"], other["remedy"])
+        lines += _item(f"{name} also {escape(other['state'])}", other["evidence"], other["remedy"])
     return lines
 
 
 def _item(name: str, evidence: str, remedy: str | None) -> list[str]:
-    lines = [f"   - {name}: {_plain(evidence)}"]
-    return [*lines, "", "     ```bash", f"     {remedy}", "     ```", ""] if remedy else lines
+    lines = [f"   - {name}: {escape(evidence)}"]
+    return [*lines, "", code_block(remedy, indent=5), ""] if remedy else lines
 
 
 def _commands(fleet: Fleet) -> str:
     playbook = fleet.deploy.removesuffix("deploy.yml")
-    return "\n".join(
-        [
-            "## Deployment Commands",
-            "",
-            "```bash",
-            f"{playbook}health.yml                       # this report",
-            f"{playbook}health.yml --limit 'runpod-*'    # of a part",
-            f"{playbook}deploy.yml --check --diff        # preview",
-            f"{playbook}deploy.yml                       # deploy to all, or mend what differs",
-            f"{playbook}deploy.yml --limit vast          # one provider",
-            f"{playbook}deploy.yml -e p2p_include_local=true",
-            "```",
-        ]
-    )
+    commands = [
+        f"{playbook}health.yml                       # this report",
+        f"{playbook}health.yml --limit 'runpod-*'    # of a part",
+        f"{playbook}deploy.yml --check --diff        # preview",
+        f"{playbook}deploy.yml                       # deploy to all, or mend what differs",
+        f"{playbook}deploy.yml --limit vast          # one provider",
+        f"{playbook}deploy.yml -e p2p_include_local=true",
+    ]
+    return "## Deployment Commands\n\n" + code_block("\n".join(commands))
 
 
 def _endpoints(fleet: Fleet) -> str:
     url = next(iter(fleet.seeds), "http://<node-ip>:8770")
-    return "\n".join(
-        [
-            "## Health Check Endpoints",
-            "",
-            "```bash",
-            f"curl -s {url}/health                         # 200 if there is a leader and a quorum, else 503",
-            f"curl -s {url}/status | python3 -m json.tool  # leader, peers, voters",
-            f"curl -s {url}/metrics                        # Prometheus",
-            "```",
-        ]
-    )
+    commands = [
+        f"curl -s {shell(f'{url}/health')}                         # 200 if all is well, else 503",
+        f"curl -s {shell(f'{url}/status')} | python3 -m json.tool  # leader, peers, voters",
+        f"curl -s {shell(f'{url}/metrics')}                        # Prometheus",
+    ]
+    return "## Health Check Endpoints\n\n" + code_block("\n".join(commands))
 
 
 def _reference(fleet: Fleet) -> str:
@@ -250,7 +251,7 @@ def _reference(fleet: Fleet) -> str:
         [
             "## Configuration Reference",
             "### Seed Peers (from voters)",
-            "\n".join(["```", *seeds, "```"]),
+            code_block("\n".join(seeds), language=""),
             "### Environment Variables",
             variables,
         ]
@@ -271,16 +272,16 @@ def _provider(name: str) -> str:
     return {"vast": "Vast.ai", "runpod": "RunPod", "aws": "AWS"}.get(name, name.capitalize())
 
 
+def _escaped(rows: Iterable[Sequence[str]]) -> list[list[str]]:
+    return [[escape(cell) for cell in row] for row in rows]
+
+
 def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    cells = [list(titles), *([_plain(cell) for cell in row] for row in rows)]
+    """Return a table of cells that are Markdown already."""
+    cells = [list(titles), *map(list, rows)]
     widths = [max(3, *(len(row[at]) for row in cells)) for at in range(len(titles))]
     lines = [
         "| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |"
         for row in cells
     ]
     return "\n".join([lines[0], "| " + " | ".join("-" * width for width in widths) + " |", *lines[1:]])
-
-
-def _plain(text: str) -> str:
-    """Return a text that cannot break out of its cell or become markup."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

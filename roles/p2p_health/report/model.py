@@ -14,6 +14,7 @@ STATES = (
     "unreachable",
     "auth_failed",
     "host_key_changed",
+    "untrusted_answer",
     "no_python",
     "disk_full",
     "port_conflict",
@@ -37,7 +38,8 @@ class Host:
     """A node as the fleet file has it.
 
     `ssh` is a login to paste, `sudo` what goes before a command that takes the rights of a deploy,
-    `forget_key` what forgets its host key.
+    `forget_key` what forgets its host key; all three are the shell's. `root` is the folder that it is
+    deployed to, `bundled` whether it runs the project's own program.
     """
 
     name: str
@@ -51,6 +53,8 @@ class Host:
     ssh: str = "ssh"
     sudo: str = "sudo "
     forget_key: str = "ssh-keygen -R"
+    root: str = "/opt/p2p-cluster"
+    bundled: bool = True
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class Fleet:
     `hosts` are the nodes that the run asked, `total` how many it would ask without `--limit`. `left_out`
     counts the hosts that are not deployed to, by why. `started` and `asked` are the controller's clock, in
     seconds since the epoch, before the first and after the last answer. `service` and `etcd_service` are
-    names of units, `deploy` and `voters_play` commands.
+    names of units; `deploy` and `voters_play` are commands, the shell's.
     """
 
     hosts: Mapping[str, Host]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import shell
+
+from . import remedy
 from .adapter import Observation, Unit
 from .model import STATES, Finding, Fleet, Host
 from .unreached import unreached
@@ -66,23 +68,14 @@ def findings(seen: Observation, host: Host, fleet: Fleet, agreed: Agreement) -> 
 
 
 def _deploy(host: Host, fleet: Fleet) -> str:
-    return f"{fleet.deploy} --limit {host.name}"
-
-
-def _look(seen: Observation, host: Host, service: str) -> str:
-    """Return the command that shows how a service does."""
-    unit = seen.services.get(service)
-    look = (unit.look if unit else "") or f"journalctl -u {service} -n 50 --no-pager"
-    # A rented container has no sudo, and is logged in to as root.
-    sudo = "" if "supervisorctl" in look and "root@" in host.ssh else host.sudo
-    return f"{host.ssh} {shlex.quote(sudo + look)}"
+    return remedy.deploy(fleet, host.name)
 
 
 def _machine(seen: Observation, host: Host, fleet: Fleet) -> Iterator[Finding]:
     disk = seen.disk or {}
     free, inodes = disk.get("free_mb"), disk.get("inodes_free")
-    path = shlex.quote(str(disk.get("path", "/")))
-    look = f"{host.ssh} {shlex.quote(f'df -h {path}; {host.sudo}du -xh / | sort -h | tail -20')}"
+    path = shell(str(disk.get("path") or "/"))
+    look = remedy.on(host, f"df -h -- {path}; {host.sudo}du -xh / | sort -h | tail -20")
     if free is not None and free < fleet.min_free_mb:
         yield Finding(
             "disk_full", f"{free} MB free on {disk.get('path')}, {fleet.min_free_mb} MB are needed", look
@@ -94,15 +87,15 @@ def _machine(seen: Observation, host: Host, fleet: Fleet) -> Iterator[Finding]:
         skew = max(fleet.started - seen.clock, seen.clock - fleet.asked, 0.0)
         if skew > fleet.max_clock_skew:
             word = "behind" if seen.clock < fleet.started else "ahead"
-            remedy = f"{host.ssh} 'sudo timedatectl set-ntp true; timedatectl'"
-            yield Finding("clock_skew", f"its clock is {_span(skew)} {word}", remedy)
+            synchronise = remedy.on(host, "sudo timedatectl set-ntp true; timedatectl")
+            yield Finding("clock_skew", f"its clock is {_span(skew)} {word}", synchronise)
     listener = seen.listener
     if listener and not listener.get("orchestrator") and not seen.running and listener.get("pid"):
         name, pid = listener.get("name") or "a process", listener["pid"]
         yield Finding(
             "port_conflict",
             f"{name} (pid {pid}) listens on port {host.port}: {listener.get('cmdline') or name}",
-            f"{host.ssh} '{host.sudo}kill {pid}' && {_deploy(host, fleet)}",
+            f"{remedy.on(host, f'{host.sudo}kill {int(pid)}')} && {_deploy(host, fleet)}",
         )
 
 
@@ -150,7 +143,7 @@ def _not_running(seen: Observation, unit: Unit | None, host: Host, fleet: Fleet)
     if unit is None:
         return
     log = _last_line(unit)
-    journal = _look(seen, host, fleet.service)
+    journal = remedy.look(host, seen.manager, fleet.service)
     young = unit.age is not None and unit.age < SETTLED_SECONDS
     if unit.sub == "auto-restart" or (unit.restarts >= LOOPING_RESTARTS and (unit.age is None or young)):
         code = f", exit status {unit.exit_status}" if unit.exit_status else ""
@@ -169,7 +162,7 @@ def _silent(seen: Observation, host: Host, fleet: Fleet) -> Finding:
         return Finding("stopped", f"no orchestrator runs; port {host.port}: {why}", _deploy(host, fleet))
     if age < YOUNG_SECONDS:
         return Finding("starting", f"started {_span(age)} ago, port {host.port}: {why}", None)
-    journal = _look(seen, host, fleet.service)
+    journal = remedy.look(host, seen.manager, fleet.service)
     return Finding("not_responding", f"runs since {_span(age)}, port {host.port}: {why}", journal)
 
 
@@ -191,12 +184,12 @@ def _cluster(seen: Observation, host: Host, fleet: Fleet, agreed: Agreement) -> 
     elif agreed.leader is not None and status.leader_id != agreed.leader:
         says = "itself" if status.leader_id == host.name else status.leader_id
         why = f"names {says} as leader, the others name {agreed.leader}"
-        yield Finding("wrong_leader", why, _look(seen, host, fleet.service))
+        yield Finding("wrong_leader", why, remedy.look(host, seen.manager, fleet.service))
     elif status.alive_peers == 0 and agreed.running > 1:
         yield _unled(seen, host, fleet, agreed)
     if status.role == "leader" and agreed.leader not in (None, host.name):
         why = f"says that it leads, {agreed.leader} does"
-        yield Finding("wrong_leader", why, _look(seen, host, fleet.service))
+        yield Finding("wrong_leader", why, remedy.look(host, seen.manager, fleet.service))
 
 
 def _unled(seen: Observation, host: Host, fleet: Fleet, agreed: Agreement) -> Finding:
@@ -210,15 +203,15 @@ def _unled(seen: Observation, host: Host, fleet: Fleet, agreed: Agreement) -> Fi
     if agreed.leader is None:
         return Finding("isolated", ", ".join(parts), None)
     seed = next((url for url in fleet.seeds), "")
-    remedy = f"{host.ssh} 'curl -sS -m 5 {seed}/live'"
-    return Finding("isolated", f"{', '.join(parts)}; the others follow {agreed.leader}", remedy)
+    reach = remedy.on(host, f"curl -sS -m 5 {shell(f'{seed}/live')}")
+    return Finding("isolated", f"{', '.join(parts)}; the others follow {agreed.leader}", reach)
 
 
 def _store(seen: Observation, host: Host, fleet: Fleet) -> Iterator[Finding]:
     etcd, unit = seen.etcd, seen.services.get(fleet.etcd_service)
     if etcd is None or not host.voter:
         return
-    journal = _look(seen, host, fleet.etcd_service)
+    journal = remedy.look(host, seen.manager, fleet.etcd_service)
     if etcd.error is not None:
         if unit is not None and unit.load == "not-found":
             yield Finding("not_deployed", "it votes, and has no etcd member", _deploy(host, fleet))
@@ -245,13 +238,15 @@ def _stale(seen: Observation, host: Host, fleet: Fleet) -> Finding | None:
         return None
     if not any(_OTHER_CLUSTER in line.lower() for line in unit.log):
         return None
-    folder = etcd.data_dir or "its data directory"
-    put_aside = f"sudo systemctl stop {fleet.etcd_service}; sudo mv {folder} {folder}.stale"
+    folder = etcd.data_dir if etcd.data_dir.startswith("/") else "/var/lib/p2p-etcd"
+    put_aside = (
+        f"sudo systemctl stop {shell(fleet.etcd_service)}; sudo mv {shell(folder)} {shell(f'{folder}.stale')}"
+    )
     return Finding(
         "isolated",
         f"the other voters turn its etcd member away: {folder} holds the data of another cluster, as one that"
         " was left out of a recovery does",
-        f"{host.ssh} '{put_aside}' && {fleet.voters_play}",
+        f"{remedy.on(host, put_aside)} && {fleet.voters_play}",
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import prometheus as escape
+
 from .model import STATES, Report
 
 VERDICTS = ("healthy", "degraded", "critical")
@@ -81,10 +83,6 @@ def prometheus(report: Report) -> str:
 def _metric(name: str, text: str, series: Iterable[tuple[Mapping[str, str], float]]) -> str:
     lines = [f"# HELP p2p_health_{name} {text}", f"# TYPE p2p_health_{name} gauge"]
     for labels, value in series:
-        told = ",".join(f'{key}="{_escaped(label)}"' for key, label in labels.items())
+        told = ",".join(f'{key}="{escape(label)}"' for key, label in labels.items())
         lines.append(f"p2p_health_{name}{{{told}}} {int(value)}")
     return "\n".join(lines) + "\n"
-
-
-def _escaped(label: str) -> str:
-    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import line as escape
+from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import terminal
+
+from .command import pieces
 from .model import Node, Report
 
 WIDTH = 100
@@ -58,12 +62,21 @@ def role(node: Node) -> str:
     return "voter" if node["voter"] else "node"
 
 
-def wrapped(text: str, indent: int, tail: str = "") -> list[str]:
-    """Break a text at spaces into lines that fit WIDTH; `tail` ends every line but the last."""
+def wrapped(text: str, indent: int) -> list[str]:
+    """Return a text of any origin in lines that fit WIDTH, broken at spaces."""
+    return _packed(escape(text).split(), indent)
+
+
+def pasted(command: str, indent: int) -> list[str]:
+    """Return a command in lines that fit WIDTH where the shell allows it, and that paste as one command."""
+    return _packed(pieces(terminal(command)), indent, " \\")
+
+
+def _packed(words: Sequence[str], indent: int, tail: str = "") -> list[str]:
     lines: list[str] = []
     line = ""
     room = WIDTH - indent - len(tail)
-    for word in text.split():
+    for word in words:
         if line and len(line) + 1 + len(word) > room:
             lines.append(line)
             line = word
@@ -78,14 +91,8 @@ def wrapped(text: str, indent: int, tail: str = "") -> list[str]:
 
 def _cells(node: Node) -> tuple[str, ...]:
     peers = "-" if node["alive_peers"] is None else str(node["alive_peers"])
-    return (
-        node["node_id"],
-        node["provider"],
-        role(node),
-        node["leader_id"] or "-",
-        peers,
-        node["state"],
-    )
+    cells = (node["node_id"], node["provider"], role(node), node["leader_id"] or "-", peers, node["state"])
+    return tuple(map(escape, cells))
 
 
 def _row(cells: tuple[str, ...], widths: list[int]) -> str:
@@ -108,13 +115,13 @@ def _detail(evidence: str, remedy: str | None, paint: Paint) -> list[str]:
     lines = wrapped(evidence, 4) if evidence else []
     if remedy:
         # A broken command still pastes as one.
-        first, *rest = wrapped(remedy, 6, " \\")
+        first, *rest = pasted(remedy, 6)
         lines += [paint(text, "cyan") for text in ("    $ " + first.strip(), *rest)]
     return lines
 
 
 def _providers(report: Report, paint: Paint) -> list[str]:
-    providers = report["cluster"]["by_provider"]
+    providers = {escape(name): count for name, count in report["cluster"]["by_provider"].items()}
     width = max((len(name) for name in providers), default=0)
     lines = []
     for name, count in providers.items():

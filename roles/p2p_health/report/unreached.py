@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from . import remedy
 from .adapter import Observation
 from .model import Finding, Fleet, Host
 
@@ -41,9 +42,20 @@ def reason(text: str) -> str:
 
 
 def unreached(seen: Observation, host: Host, fleet: Fleet) -> Finding:
-    """Return the finding about a node that gave no probe."""
+    """Return the finding about a node that gave no probe, or none that can be believed."""
+    if seen.untrusted:
+        told = (
+            f"it answers what no probe answers, nothing of it is believed: {reason(seen.refusal)}; if what"
+            f" runs there does not explain it: remove.yml --limit {host.name}, and another machine"
+        )
+        look = remedy.on(host, "uptime; who; ps -ef")
+        return Finding("untrusted_answer", told, f"{look}; {remedy.deploy(fleet, host.name)}")
+    return _no_answer(seen, host, fleet)
+
+
+def _no_answer(seen: Observation, host: Host, fleet: Fleet) -> Finding:
     text, why = seen.refusal, reason(seen.refusal)
-    log_in, look = f"{host.ssh} true", f"{host.ssh} 'uptime; df -h /'"
+    log_in, look = f"{host.ssh} true", remedy.on(host, "uptime; df -h /")
     if _KEY.search(text):
         told = f"its SSH host key is not the known one; ask the provider before it is forgotten: {why}"
         return Finding("host_key_changed", told, host.forget_key)
@@ -52,8 +64,8 @@ def unreached(seen: Observation, host: Host, fleet: Fleet) -> Finding:
     if seen.unreachable:
         return Finding("unreachable", why, log_in)
     if _PYTHON.search(text):
-        remedy = f"{host.ssh} 'sudo apt-get install -y python3'"
-        return Finding("no_python", f"Python 3.8 or newer is needed: {why}", remedy)
+        install = remedy.on(host, "sudo apt-get install -y python3")
+        return Finding("no_python", f"Python 3.8 or newer is needed: {why}", install)
     if _SLOW.search(text):
         return Finding("not_responding", f"the probe had no answer in time: {why}", look)
     return Finding("not_responding", f"the probe failed: {why}", look)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from pathlib import Path
+
+from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import json
 
 from . import history
 from .html import html
@@ -30,7 +31,7 @@ def write(report: Report, fleet: Fleet, folder: Path, keep: int) -> None:
     kept = folder / "history"
     before = history.latest(kept, partial=report["cluster"]["scope"]["partial"])
     report["changes"] = history.compare(before, report) if before else None
-    text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+    text = json(report) + "\n"
     files = {
         "health.json": text,
         "health.md": markdown(report, fleet),

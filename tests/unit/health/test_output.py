@@ -16,7 +16,7 @@ from roles.p2p_health.report.build import report
 from roles.p2p_health.report.fleet import gather
 from roles.p2p_health.report.markdown import TITLES
 from roles.p2p_health.report.model import STATES, Host, Report
-from roles.p2p_health.report.terminal import WIDTH, table, wrapped
+from roles.p2p_health.report.terminal import WIDTH, pasted, table
 from roles.p2p_health.report.write import write
 from tests.unit.health.fleet_of_five import (
     NOW,
@@ -67,7 +67,7 @@ def test_a_command_that_is_broken_over_lines_is_the_same_command() -> None:
         "ssh -o A=b -i ~/.ssh/key root@host 'sudo journalctl -u p2p_orchestrator -n 50 --no-pager' && " * 3
         + "true"
     )
-    lines = wrapped(command, 6, " \\")
+    lines = pasted(command, 6)
     assert len(lines) > 3
     assert all(line.endswith(" \\") for line in lines[:-1])
     joined = "\n".join(lines).replace("\\\n", "")

@@ -67,6 +67,12 @@ CASES: dict[str, tuple[str, dict[str, Any], str, str | None]] = {
     "no key fits": ("auth_failed", unreachable("root@x: Permission denied (publickey)."), "denied", "ssh"),
     "sudo asks": ("auth_failed", {"failed": True, "msg": "Missing sudo password"}, "sudo", "ssh"),
     "key changed": ("host_key_changed", unreachable(CHANGED_KEY), "host key", "ssh-keygen -f"),
+    "answer not believed": (
+        "untrusted_answer",
+        {"failed": True, "untrusted": True, "msg": "probe.clock.unix: Expected `float`, got `str`"},
+        "nothing of it is believed: probe.clock.unix: Expected `float`, got `str`",
+        "ssh root@192.0.2.15 'uptime; who; ps -ef'; ansible-playbook deploy.yml --limit vast-28918742",
+    ),
     "no python": (
         "no_python",
         {"failed": True, "msg": "The module interpreter '/usr/bin/python3' was not found."},
