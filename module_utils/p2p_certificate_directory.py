@@ -418,7 +418,7 @@ class Directory:
                 for node, leaf in new
             ]
             self.state.log = self._write_log("issued", self.state.log, entries)
-            # A file of its own, which an earlier version neither reads nor writes: what that issues is not in it.
+            # An earlier version neither reads nor writes this file: what that one issues is not in it.
             self.state.unlogged = self._write_log("unlogged", self.state.unlogged, entries)
         for node, leaf in new:
             data = certificate_pem(leaf.certificate) + key_pem(leaf.key)
