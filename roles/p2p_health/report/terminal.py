@@ -69,7 +69,7 @@ def wrapped(text: str, indent: int) -> list[str]:
 
 def pasted(command: str, indent: int) -> list[str]:
     """Return a command in lines that fit WIDTH where the shell allows it, and that paste as one command."""
-    return _packed(pieces(terminal(command)), indent, " \\")
+    return _packed(pieces(terminal(command).replace("\n", " ")), indent, " \\")
 
 
 def _packed(words: Sequence[str], indent: int, tail: str = "") -> list[str]:
