@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,12 @@ MESSAGE = 4000
 _NO_JSON = "Module result deserialization failed"
 # Nothing of it means something to a shell, and it names no folder above.
 _INTERPRETER = re.compile(r"(/(?!\.\.?/)[A-Za-z0-9._+-]{1,64}){1,12}")
+
+
+# msgspec works a schema out when it is first used, and threads that do so at the same time crash the process.
+for _schema in (Probe, *SCHEMAS.values()):
+    with contextlib.suppress(msgspec.ValidationError):
+        msgspec.convert({}, _schema)
 
 
 class UntrustedError(Exception):
