@@ -40,7 +40,8 @@ def plan_text(plan: Mapping[str, Any], check: bool = False) -> list[str]:
             f"etcd's database is made smaller, one member at a time ({why}): {_names(plan['store_care'])}"
         )
     for name in plan["canary"]:
-        lines.append(f"first, as the canary: {_one(plan, name)}")
+        other = plan.get("canary_why")
+        lines.append(f"first, as the canary: {_one(plan, name)}" + (f"; {other}" if other else ""))
     if any(plan["stops"].get(name) for name in plan["voters_at_once"]):
         lines.append(
             f"voters that go over all at once, nobody leads meanwhile: {_names(plan['voters_at_once'])}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,10 +15,20 @@ Answer = Mapping[str, Any]
 _NO_ROOT = re.compile(r"sudo password|sudo: a password is required|not in the sudoers file", re.IGNORECASE)
 
 
+# For how long a canary that did not do well speaks against its provider, in seconds.
+_RECENT = 30 * 86400
+_HOW = {
+    "failed": "failed as the canary on {day}",
+    "lost": "was lost as the canary on {day}",
+    "unfinished": "was the canary of a run on {day} that never ended",
+}
+
+
 class Plan(TypedDict):
     """Who is touched, and in which order; every list holds node names.
 
-    `unchanged` needs nothing. `canary` is the node that is changed before all others, if there is one.
+    `unchanged` needs nothing. `canary` is the node that is changed before all others, if there is one;
+    `canary_why` says why it is not the first, or nothing, and `canaries` is what the controller remembers.
     `voters_at_once` start or are mended without stopping anything that runs, `voters_one_by_one` restart
     something (the leader last), `others` do not vote, those that run first; `batches` are their numbers.
     `unreachable` and `refused` say why a node is left out. `bootstrap` are voters that may form a new store,
@@ -31,6 +42,8 @@ class Plan(TypedDict):
 
     unchanged: list[str]
     canary: list[str]
+    canary_why: str
+    canaries: Mapping[str, Any]
     voters_at_once: list[str]
     voters_one_by_one: list[str]
     others: list[str]
@@ -63,6 +76,8 @@ def plan(
     preflight: Mapping[str, Any] | None = None,
     unreached: Mapping[str, str] | None = None,
     bootstrapped: Mapping[str, Mapping[str, Any]] | None = None,
+    canaries: Mapping[str, Any] | None = None,
+    hostvars: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Plan:
     """Sort the nodes of a run by what they need.
 
@@ -81,6 +96,8 @@ def plan(
             `p2p_fitness`.
         unreached: Why a node gave no probe, and what mends it, from `p2p_unreached`.
         bootstrapped: What became of nodes without Python, from `p2p_bootstrapped`.
+        canaries: Those that did not do well, from the lookup `p2p_canaries`.
+        hostvars: Ansible's, asked for providers where there are such canaries.
 
     Returns:
         The plan. A voter whose store is empty starts only where that is safe: all of a majority are blank
@@ -89,6 +106,8 @@ def plan(
     result = Plan(
         unchanged=[],
         canary=[],
+        canary_why="",
+        canaries=canaries or {},
         voters_at_once=[],
         voters_one_by_one=[],
         others=[],
@@ -142,22 +161,54 @@ def plan(
     result["voters_one_by_one"].sort(key=lambda voter: (voter in leaders, voter in leading))
     result["split"] = why_split(voters, quorum, answers, voter_answers, accept_outage=accept_outage)
     if any(leading) and not going_over and quorum["tolerates"] >= 0:
-        _choose_canary(result)
+        _choose_canary(result, hostvars or {}, now)
     # `-e p2p_batches=10%` gives one word, no list of them.
     _batch(result, [batches] if isinstance(batches, (str, int)) else batches)
     return result
 
 
-def _choose_canary(result: Plan) -> None:
-    """Let one node that does not vote go before the others that change."""
+def _choose_canary(result: Plan, hostvars: Mapping[str, Mapping[str, Any]], now: float) -> None:
+    """Let one node that does not vote go before the others that change.
+
+    It is the first that did not do badly as the canary before, of another provider if there is one: else one
+    node could hold back every run. Where all did badly it is the one that did so longest ago.
+    """
     touched = [*result["voters_at_once"], *result["voters_one_by_one"], *result["others"]]
     if len(touched) == 1:
         return
-    running = [name for name in result["others"] if result["stops"][name]]
+    if not result["others"]:
+        return
+    failed: Mapping[str, Any] = result["canaries"].get("failed") or {}
+
+    def provider(name: str) -> str:
+        return str(hostvars[name].get("p2p_provider", "")) if name in hostvars else ""
+
+    recent = {provider(name): name for name, one in failed.items() if now - one["at"] < _RECENT}
     # One that runs now shows most: it restarts as the others will.
-    for name in [*running, *result["others"]][:1]:
-        result["canary"].append(name)
-        result["others"].remove(name)
+    by_default = sorted(result["others"], key=lambda name: not result["stops"][name])
+
+    def rank(name: str) -> tuple[bool, float, bool, bool]:
+        bad = failed.get(name)
+        away = bool(failed) and provider(name) in recent
+        return bool(bad), bad["at"] if bad else 0.0, not result["stops"][name], away
+
+    chosen = min(by_default, key=rank)
+    result["canary"].append(chosen)
+    result["others"].remove(chosen)
+    first = by_default[0]
+    if chosen in failed:
+        result["canary_why"] = (
+            f"{_told(chosen, failed)}, and so did the others that could be it, none of them longer ago"
+        )
+    elif chosen != first:
+        bad = first if first in failed else recent[provider(first)]
+        which = "a node of another provider" if provider(bad) != provider(chosen) else "another node"
+        result["canary_why"] = f"{_told(bad, failed)}, so {which} goes first"
+
+
+def _told(name: str, failed: Mapping[str, Any]) -> str:
+    day = dt.datetime.fromtimestamp(failed[name]["at"], dt.UTC).strftime("%Y-%m-%d")
+    return f"{name} {_HOW[failed[name]['how']].format(day=day)}"
 
 
 def _batch(result: Plan, batches: Sequence[str | int]) -> None:

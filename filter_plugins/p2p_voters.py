@@ -264,7 +264,13 @@ def voter_plan(plan: Mapping[str, Any], found: Change, voters: Sequence[str]) ->
     moved = {*found["joiners"], *found["leavers"], *found["idle"]}
     lists = ("unchanged", "voters_at_once", "voters_one_by_one", "others")
     # Who votes matters more than a canary: the first node that is changed is a voter that joins.
-    result = {**plan, "others": [*plan["canary"], *plan["others"]], "canary": [], "split": ""}
+    result = {
+        **plan,
+        "others": [*plan["canary"], *plan["others"]],
+        "canary": [],
+        "canary_why": "",
+        "split": "",
+    }
     result |= {key: [name for name in result[key] if name not in moved] for key in lists}
     aside = {**plan["unreachable"], **plan["refused"]}
     idle = [name for name in found["idle"] if name not in aside]
