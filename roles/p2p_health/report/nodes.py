@@ -90,12 +90,14 @@ def _machine(seen: Observation, host: Host, fleet: Fleet) -> Iterator[Finding]:
             synchronise = remedy.on(host, "sudo timedatectl set-ntp true; timedatectl")
             yield Finding("clock_skew", f"its clock is {_span(skew)} {word}", synchronise)
     listener = seen.listener
-    if listener and not listener.get("orchestrator") and not seen.running and listener.get("pid"):
-        name, pid = listener.get("name") or "a process", listener["pid"]
+    pid = listener.get("pid") if listener else None
+    # Nothing but a process of its own is a number to kill: 0 and less are groups, 1 is the machine.
+    if listener and not listener.get("orchestrator") and not seen.running and type(pid) is int and pid > 1:
+        name = listener.get("name") or "a process"
         yield Finding(
             "port_conflict",
             f"{name} (pid {pid}) listens on port {host.port}: {listener.get('cmdline') or name}",
-            f"{remedy.on(host, f'{host.sudo}kill {int(pid)}')} && {_deploy(host, fleet)}",
+            f"{remedy.on(host, f'{host.sudo}kill {pid}')} && {_deploy(host, fleet)}",
         )
 
 

@@ -28,11 +28,12 @@ FLAGS = (
 
 
 class Page:
-    """One tab."""
+    """One tab; `events` is what it told of its own accord, such as the console's messages."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
         self._number = 0
+        self.events: list[dict[str, Any]] = []
 
     async def call(self, method: str, **params: Any) -> dict[str, Any]:
         """Send a command and return its result; raise RuntimeError if the browser refuses it."""
@@ -45,6 +46,7 @@ class Page:
                     raise RuntimeError(answer["error"]["message"])
                 result: dict[str, Any] = answer["result"]
                 return result
+            self.events.append(answer)
 
     async def run(self, script: str) -> Any:
         """Return the value of a JavaScript expression; raise RuntimeError if it throws."""

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from roles.p2p_health.report.build import report
+from roles.p2p_health.report.html import html
 from roles.p2p_health.report.model import Fleet
 from roles.p2p_health.report.write import write
 from tests.integration.health.browser import Page, browser
@@ -25,6 +26,7 @@ from tests.unit.health.fleet_of_five import (
     status,
 )
 from tests.unit.health.fleet_of_five import unreachable as dead
+from tests.unit.health.hostile import WORST, everywhere
 
 NAMES = (
     "[...document.querySelectorAll('#nodes tbody tr')].filter(row => !row.hidden)"
@@ -168,3 +170,70 @@ async def test_everything_has_a_name_for_those_who_listen(page: Page, tmp_path: 
 async def test_the_page_asks_nobody_for_anything(page: Page, tmp_path: Path) -> None:
     await page.open(_made(tmp_path, _degraded()))
     assert await page.run("performance.getEntriesByType('resource').length") == 0
+
+
+async def _events(page: Page, path: Path) -> tuple[list[str], list[str]]:
+    """Open a page and return what the console says, and what is fetched besides the page itself."""
+    for domain in ("Log", "Network", "Runtime"):
+        await page.call(f"{domain}.enable")
+    page.events.clear()
+    await page.open(path)
+    await page.run("new Promise(done => setTimeout(done, 300))")
+    by_kind: dict[str, list[dict[str, Any]]] = {}
+    for event in page.events:
+        by_kind.setdefault(event["method"], []).append(event["params"])
+    held = {
+        one["requestId"]
+        for one in by_kind.get("Network.loadingFailed", ())
+        if one.get("blockedReason") == "csp"
+    }
+    asked = {one["requestId"]: one["request"]["url"] for one in by_kind.get("Network.requestWillBeSent", ())}
+    said = [*by_kind.get("Log.entryAdded", ()), *by_kind.get("Runtime.consoleAPICalled", ())]
+    fetched = [
+        url for key, url in asked.items() if key not in held and url not in (f"file://{path}", "data:,")
+    ]
+    return [str(one) for one in said], fetched
+
+
+async def test_what_nodes_say_runs_nothing_and_asks_for_nothing(page: Page, tmp_path: Path) -> None:
+    path = tmp_path / "health.html"
+    path.write_text(html(everywhere(WORST)), encoding="utf-8")
+    assert await _events(page, path) == ([], [])
+    assert await page.run("typeof window.obeyed") == "undefined"
+    assert (
+        await page.run("document.querySelectorAll('img, a, iframe, [onclick], [onerror], [style]').length")
+        == 0
+    )
+    # The page's own script ran.
+    assert await page.run("document.querySelectorAll('#nodes thead button').length") == 6
+    assert "obeyed" in await page.run("document.querySelector('#nodes tbody').textContent")
+
+
+async def test_the_policy_holds_what_came_in_all_the_same(page: Page, tmp_path: Path) -> None:
+    for number, markup in enumerate(
+        (
+            "<script>window.obeyed = 1</script>",
+            "<img src='http://127.0.0.1:9/x' onerror='window.obeyed = 1'>",
+            "<p style='color: red'>x</p>",
+            "<form id='f' action='http://127.0.0.1:9/'></form><button form='f' id='b'></button>",
+        )
+    ):
+        path = tmp_path / f"health{number}.html"
+        path.write_text(html(everywhere("text")).replace("<main>", f"<main>{markup}"), encoding="utf-8")
+        said, fetched = await _events(page, path)
+        assert fetched == []
+        if "form" not in markup:
+            assert "Content Security Policy" in "".join(said), markup
+        assert await page.run("typeof window.obeyed") == "undefined"
+    await page.run("document.getElementById('b').click()")
+    await page.run("new Promise(done => setTimeout(done, 300))")
+    assert await page.run("location.protocol") == "file:"
+
+
+async def test_a_providers_bar_is_as_long_as_its_part(page: Page, tmp_path: Path) -> None:
+    await page.open(_made(tmp_path, _degraded()))
+    widths = await page.run(
+        "[...document.querySelectorAll('.chart tr')].map(row => [row.cells[0].textContent, Math.round(100 *"
+        " row.querySelector('.bar span').offsetWidth / row.querySelector('.bar').offsetWidth)])"
+    )
+    assert dict(widths) == {"hetzner": 100, "nebius": 50, "runpod": 100, "vast": 0, "vultr": 100}

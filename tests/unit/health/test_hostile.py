@@ -305,6 +305,14 @@ def test_a_listener_that_is_not_ours_is_no_orchestrator(body: dict[str, Any] | N
     assert made["cluster"]["leader_id"] == LEADER
 
 
+@pytest.mark.parametrize("pid", ["1'; touch made; : '", "80", -1, 0, 1, True])
+def test_what_is_no_process_is_not_killed(pid: Any) -> None:
+    listener = {"pid": pid, "name": "nginx", "cmdline": "nginx", "owner": "www", "orchestrator": False}
+    made = report(well() | {VOTERS[0]: probe(VOTERS[0], listener=listener)}, fleet())
+    assert [remedy for remedy in _remedies(made) if "kill" in remedy] == []
+    assert made["cluster"]["coverage"]["running"] == 6
+
+
 def test_a_listener_that_may_not_be_looked_into_is_heard() -> None:
     unknown = {"pid": None, "name": None, "cmdline": None, "owner": "p2p", "orchestrator": None}
     made = report(well() | {VOTERS[0]: probe(VOTERS[0], listener=unknown)}, fleet())
@@ -356,7 +364,7 @@ def test_a_node_alone_cannot_say_that_voters_live() -> None:
     assert cluster["voters"]["alive"] == []
 
 
-@pytest.mark.parametrize("says", [False, True], ids=["heard", "not heard"])
+@pytest.mark.parametrize("says", [False, True], ids=["others deny", "others vouch"])
 def test_voters_say_whether_a_voter_lives_and_others_do_not(says: bool) -> None:
     peers = [{"name": name, "alive": says} for name in VOTERS]
     others = {name: probe(name, http=answering(status(name, peers=peers))) for name in OTHERS}
