@@ -751,6 +751,18 @@ def is_taken(group: str) -> bool:
     return group in RESERVED_GROUPS or group.startswith(("role_", "status_"))
 
 
+# A jump host is a stranger's machine as well: as scripts/node-ssh has it for the ssh that starts the jump.
+NOTHING_OFFERED = (
+    "ForwardAgent=no",
+    "ForwardX11=no",
+    "ClearAllForwardings=yes",
+    "PermitLocalCommand=no",
+    "Tunnel=no",
+    "GSSAPIDelegateCredentials=no",
+)
+NODE_SSH = Path(__file__).resolve().parents[1] / "scripts" / "node-ssh"
+
+
 class JumpHosts:
     """Arguments of ssh that lead through jump hosts, with the same host key checking as everywhere else.
 
@@ -771,6 +783,8 @@ class JumpHosts:
         return str(value) if value else ""
 
     def _inner_options(self) -> Iterator[str]:
+        for option in NOTHING_OFFERED:
+            yield from ("-o", option)
         words = iter(shlex.split(self._setting("ssh_args")))
         for word in words:
             option = next(words, "") if word == "-o" else word[2:] if word.startswith("-o") else ""
@@ -1086,6 +1100,7 @@ class Builder:
                 if any(is_documentation_address(host.get(key)) for key in addresses)
             ],
             "p2p_fleet_file": self.path,
+            "ansible_ssh_executable": str(NODE_SSH),
         }
 
     def _breaches(self) -> list[dict[str, str]]:

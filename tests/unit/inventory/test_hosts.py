@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.inventory.conftest import HOME, Result, list_inventory
+from tests.unit.inventory.conftest import HOME, REPOSITORY, Result, list_inventory
 
 HERE = Path(__file__).parent
 FLEET = HERE / "fixtures" / "forms_distributed_hosts.yaml"
@@ -193,3 +193,41 @@ def test_the_jump_host_is_not_checked_where_no_host_is() -> None:
     inner, _ = through(result.hosts["behind"]["ansible_ssh_common_args"], port=2222)
     assert inner["stricthostkeychecking"] in ("no", "false")
     assert inner["compression"] == "yes"
+
+
+NODE_SSH = REPOSITORY / "scripts" / "node-ssh"
+TEMPTED = """\
+Host *
+  ForwardAgent yes
+  ForwardX11 yes
+  PermitLocalCommand yes
+  Tunnel yes
+  GSSAPIDelegateCredentials yes
+"""
+
+
+@pytest.mark.parametrize("own_file", [False, True])
+def test_a_node_is_offered_nothing_whatever_ssh_is_configured_to(tmp_path: Path, own_file: bool) -> None:
+    config = tmp_path / "config"
+    config.write_text(TEMPTED)
+    given = ["-F", str(config)] if own_file else []
+    words = [str(NODE_SSH), *given, "-G", "10.0.0.5"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    _offers_nothing(dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line))
+
+
+def test_a_jump_host_is_offered_nothing_either(forms: Result) -> None:
+    inner, words = through(forms.hosts["behind"]["ansible_ssh_common_args"])
+    _offers_nothing(inner)
+    # The options stand before all others: the first value wins.
+    assert words[1:3] == ["-o", "ForwardAgent=no"]
+
+
+def test_ssh_to_nodes_goes_through_the_projects_own_program(forms: Result) -> None:
+    assert {host["ansible_ssh_executable"] for host in forms.hosts.values()} == {str(NODE_SSH)}
+
+
+def _offers_nothing(settings: dict[str, str]) -> None:
+    no = ("forwardagent", "forwardx11", "permitlocalcommand", "gssapidelegatecredentials", "tunnel")
+    assert {settings.get(name, "no") for name in no} <= {"no", "false"}
+    assert settings["clearallforwardings"] == "yes"

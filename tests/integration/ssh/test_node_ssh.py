@@ -1,0 +1,126 @@
+"""The way to a node, against a real sshd in a container: what it is offered, and how much of it is read."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[3] / "scripts"
+IMAGE = os.environ.get("P2P_NODE_IMAGE", "p2p-cluster/node:debian-12")
+# An operator's own configuration that offers all there is, and reaches a node through a jump host.
+CONFIG = """\
+Host *
+  ForwardAgent yes
+  PermitLocalCommand yes
+  LocalCommand touch /tmp/local-%n
+  RemoteForward 9999 127.0.0.1:22
+  StrictHostKeyChecking accept-new
+  ControlMaster auto
+  ControlPersist 5
+  ControlPath /tmp/control-%C
+Host node
+  HostName 127.0.0.1
+  ProxyJump jump
+Host jump direct
+  HostName 127.0.0.1
+"""
+PREPARE = f"""
+set -e
+until [ -S /run/sshd.sock ] || pgrep -x sshd >/dev/null; do sleep 0.1; done
+mkdir -p -m 700 /root/.ssh
+ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519
+cat /root/.ssh/id_ed25519.pub >> /root/.ssh/authorized_keys
+cat > /root/.ssh/config <<'END'
+{CONFIG}END
+ssh-agent -a /tmp/agent >/dev/null
+"""
+
+
+class Machine:
+    """A container that is the operator's machine and the node at once."""
+
+    def __init__(self) -> None:
+        self.name = f"p2p-ssh-{uuid.uuid4().hex[:6]}"
+
+    def start(self) -> None:
+        """Start it."""
+        words = ["docker", "run", "-d", "--rm", "--name", self.name, "-v", f"{SCRIPTS}:/scripts:ro", IMAGE]
+        subprocess.run([*words, "/usr/local/sbin/p2p-lab-container"], check=True, capture_output=True)
+        assert self.sh(PREPARE)[0] == 0
+
+    def sh(self, script: str) -> tuple[int, bytes, bytes]:
+        """Run a script; return its exit code, its output and what it said."""
+        words = ["docker", "exec", "-e", "SSH_AUTH_SOCK=/tmp/agent", self.name, "sh", "-c", script]
+        done = subprocess.run(words, capture_output=True, check=False, timeout=60)
+        return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    """A machine with an sshd, and an operator who has logged in to it."""
+    made = Machine()
+    try:
+        made.start()
+        yield made
+    finally:
+        subprocess.run(["docker", "rm", "-f", made.name], capture_output=True, check=False)
+
+
+@pytest.mark.parametrize("host", ["direct", "node"])
+def test_no_agent_no_local_command_and_no_forwarding(machine: Machine, host: str) -> None:
+    look = f"""{host} 'echo "agent=$SSH_AUTH_SOCK"; exit 7'; code=$?; ls -d /tmp/local-*; exit $code"""
+    # As ssh itself would have it.
+    assert b"agent=/tmp/" in machine.sh(f"ssh {look}")[1]
+    machine.sh("rm -f /tmp/local-* /tmp/control-*; pkill -f 'ssh: /tmp/control'")
+    code, out, _ = machine.sh(f"/scripts/node-ssh {look}")
+    assert (code, out) == (7, b"agent=\n")
+    machine.sh("pkill -f 'ssh: /tmp/control'; rm -f /tmp/control-*")
+
+
+def test_output_and_words_arrive_apart_and_input_goes_in(machine: Machine) -> None:
+    code, out, said = machine.sh("printf 'a\\0b' | /scripts/node-ssh direct 'cat; echo oh >&2; exit 3'")
+    assert (code, out) == (3, b"a\0b")
+    assert said.endswith(b"oh\n")
+
+
+def test_what_is_said_first_is_heard_first(machine: Machine) -> None:
+    """Whoever becomes root waits for the word that it worked before the program is sent."""
+    script = "echo ready; read -r word; echo got $word"
+    shell = (
+        "rm -f /tmp/in /tmp/out; mkfifo /tmp/in /tmp/out;"
+        f" /scripts/node-ssh direct '{script}' < /tmp/in > /tmp/out &"
+        " exec 3> /tmp/in 4< /tmp/out; read -r first <&4; echo $first-two >&3; cat <&4"
+    )
+    assert machine.sh(f"timeout 10 sh -c {shlex.quote(shell)}")[1] == b"got ready-two\n"
+
+
+def test_an_unreachable_node_says_why(machine: Machine) -> None:
+    code, out, said = machine.sh("/scripts/node-ssh -p 9 direct true")
+    assert (code, out) == (255, b"")
+    assert b"Connection refused" in said
+
+
+@pytest.mark.parametrize(
+    ("flood", "most"),
+    [("cat /dev/zero", 4 << 20), ("head -c 5000000 /dev/zero >&2", 128 << 10)],
+)
+def test_an_answer_without_end_is_cut(machine: Machine, flood: str, most: int) -> None:
+    began = time.monotonic()
+    _, out, said = machine.sh(f"timeout 30 /scripts/node-ssh direct '{flood}'")
+    assert time.monotonic() - began < 25
+    # dd counts what it reads, and may read less than a block.
+    assert most // 8 < len(out) + len(said) <= most
+
+
+def test_a_master_does_not_keep_an_answer_waiting(machine: Machine) -> None:
+    began = time.monotonic()
+    for words in ("", "", "-vvv"):
+        assert machine.sh(f"/scripts/node-ssh {words} direct 'echo here'")[1] == b"here\n"
+    assert time.monotonic() - began < 4  # the master itself stays for five seconds
