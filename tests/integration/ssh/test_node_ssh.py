@@ -33,13 +33,13 @@ Host jump direct
 """
 PREPARE = f"""
 set -e
-until [ -S /run/sshd.sock ] || pgrep -x sshd >/dev/null; do sleep 0.1; done
 mkdir -p -m 700 /root/.ssh
 ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519
 cat /root/.ssh/id_ed25519.pub >> /root/.ssh/authorized_keys
 cat > /root/.ssh/config <<'END'
 {CONFIG}END
 ssh-agent -a /tmp/agent >/dev/null
+until ssh -F /dev/null -o StrictHostKeyChecking=accept-new 127.0.0.1 true 2>/dev/null; do sleep 0.1; done
 """
 
 
