@@ -383,16 +383,6 @@ def planned(hostvars: Mapping[str, Any], part: str) -> list[str]:
     return names
 
 
-def digests(answers: Mapping[str, Answer], name: str) -> dict[str, str]:
-    """Return the SHA-256 of a file on each node that has it, in whichever folder that is."""
-    return {
-        node: digest
-        for node, answer in answers.items()
-        for path, digest in (answer.get("probe") or {"digests": {}})["digests"].items()
-        if digest and path.rpartition("/")[2] == name
-    }
-
-
 def any_drift(answers: Mapping[str, Answer]) -> bool:
     """Tell whether there is a node that is not what it is meant to be."""
     return any(answer["probe"]["drift"] for answer in answers.values() if "probe" in answer)
@@ -440,7 +430,6 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "p2p_any_drift": any_drift,
-            "p2p_digests": digests,
             "p2p_only": only,
             "p2p_plan": plan,
             "p2p_planned": planned,

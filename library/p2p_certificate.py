@@ -117,6 +117,11 @@ ca_bundle_sha256:
   description: Digest of RV(ca_bundle) as a file.
   returned: success
   type: str
+bundles:
+  description: The SHA-256 of every bundle that this directory ever gave.
+  returned: success
+  type: list
+  elements: str
 stage:
   description: V(steady), V(trust) (the next CA is trusted, not used) or V(overlap) (it is used, the old one
     still trusted).

@@ -221,8 +221,14 @@ class Directory:
             )
         self._create("ca.pem")
 
+    def _carried(self) -> bool:
+        """Tell whether the bundle that was read from a node is one that nodes had told of."""
+        return hashlib.sha256(self.settings.adopt.encode()).hexdigest() in self.settings.seen.values()
+
     def _refuse_second_ca(self) -> None:
         """Refuse to take over a cluster from a directory that has a CA of its own."""
+        if not self._carried():
+            return  # It is not needed, and who gave it had told of another: no node's own word ends a run.
         held = {fingerprint(c) for c in self.state.trusted()}
         foreign = self._parse_cas(self.settings.adopt.encode(), "The CA bundle on the nodes")
         if any(fingerprint(c) not in held for c in foreign):
@@ -252,6 +258,11 @@ class Directory:
         if not adopted:
             raise CertificateError(
                 "p2p_identity_adopt holds no certificate. Give the content of a voter's ca.crt."
+            )
+        if not self._carried():
+            raise CertificateError(
+                "The CA bundle that was read from a node is not the one that it had told of. Nothing was "
+                "changed. Run this again, with --limit if it is the same node again."
             )
         self.state.previous = adopted
         # Also for nodes that this run does not reach: the operator has just said that they are ours now.
@@ -472,6 +483,7 @@ class Directory:
             "revoked": [r.serial for r in revoked],
             "ca_bundle": bundle,
             "ca_bundle_sha256": digest,
+            "bundles": sorted(state.history),
             "ca_bundle_changed": unknown or bundle.encode() != old_bundle,
             "ca_not_after": f"{signer.certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"
             if signer

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from filter_plugins.p2p_plan import Plan, digests, plan, planned, settings_alone, the_plan
+from filter_plugins.p2p_plan import Plan, plan, planned, settings_alone, the_plan
 from filter_plugins.p2p_quorum import store_quorum
 from tests.unit.deploy.conftest import VOTERS, blank, dead, members, voter
 
@@ -250,16 +250,6 @@ def test_only_texts_of_the_service_are_mended_without_a_look_at_the_rest(
         {"part": part, "name": "x", "why": why} | ({"service": service} if service else {}),
     ]
     assert settings_alone({"probe": {"drift": found}}, "p2p_orchestrator") is alone
-
-
-def test_the_ca_is_found_in_whichever_folder_a_node_has_it() -> None:
-    answers: Answers = {
-        "root": {"probe": {"digests": {"/etc/ringrift/tls/ca.crt": "1"}}},
-        "rootless": {"probe": {"digests": {"/home/me/p2p/etc/tls/ca.crt": "2"}}},
-        "without": {"probe": {"digests": {"/etc/ringrift/tls/ca.crt": None}}},
-        "dead": dead(),
-    }
-    assert digests(answers, "ca.crt") == {"root": "1", "rootless": "2"}
 
 
 def test_one_node_that_does_not_vote_cannot_say_who_does() -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from filter_plugins.p2p_authority import digests, told
 from filter_plugins.p2p_care import store_care
 from filter_plugins.p2p_etcd_version import versions
 from filter_plugins.p2p_fitness import fitness, without_python
-from filter_plugins.p2p_plan import any_drift, digests, plan
+from filter_plugins.p2p_plan import any_drift, plan
 from filter_plugins.p2p_preflight import preflight
 from filter_plugins.p2p_quorum import gate, orchestrator_quorum, store_quorum, takes_part
 from filter_plugins.p2p_recovery import recovery_plan
@@ -67,7 +68,8 @@ URLS = {name: f"https://{name}:2380" for name in VOTERS}
         target,
         lambda given: gate(given, "a", ["p2p-etcd", "p2p_orchestrator"], etcd_service="p2p-etcd"),
         lambda given: takes_part(given["e"], store=True),
-        lambda given: digests(given, "ca.crt"),
+        digests,
+        lambda given: told(given, VOTERS, known=["1"]),
         lambda given: store_care(given, list(given), min_mb=1, percent=1),
         lambda given: preflight(given, given),
         lambda given: going_over(given, "bundled", cutover=True),

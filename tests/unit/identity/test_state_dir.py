@@ -569,3 +569,22 @@ def test_bundle_of_another_cluster_is_not_adopted(controller: Controller) -> Non
         adopt=other["ca_bundle"],
         seen={"n": "1"},
     )
+
+
+def test_what_one_node_gives_and_none_tells_of_is_neither_adopted_nor_in_the_way(
+    controller: Controller,
+) -> None:
+    other = Controller(controller.root.parent / "other", now=NOW).run()
+    second = Controller(controller.root.parent / "second", now=NOW)
+    given = {"rotate": "start", "adopt": other["ca_bundle"], "seen": {"n": "1" * 64}}
+    refused(second, "is not the one that it had told of", **given)
+    ours = controller.run()
+    started = controller.run(**{**given, "seen": {"n": ours["ca_bundle_sha256"]}})
+    assert started["stage"] == "trust"
+    assert other["ca_bundle"] not in started["ca_bundle"]
+
+
+def test_every_bundle_that_was_ever_given_is_told(controller: Controller) -> None:
+    assert controller.run(check_mode=True)["bundles"] == []
+    digests = {controller.run(rotate=r)["ca_bundle_sha256"] for r in ("none", "start", "switch", "finish")}
+    assert controller.run(check_mode=True)["bundles"] == sorted(digests)
