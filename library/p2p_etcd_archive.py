@@ -71,7 +71,6 @@ archive:
 
 import http.client
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any, Dict
 
@@ -84,6 +83,8 @@ from ansible.module_utils.p2p_etcd_archive import (
     is_there,
     unpack,
 )
+from ansible.module_utils.p2p_files import read_plain
+from ansible.module_utils.p2p_folders import scratch
 from ansible.module_utils.urls import open_url
 
 
@@ -104,17 +105,17 @@ def download(url: str, into: str, timeout: float) -> None:
 
 
 def install(params: Dict[str, Any], arch: str, sha256: str) -> None:
-    """Get the archive, check it and unpack it."""
-    if params["path"]:
-        check(params["path"], sha256, params["file"] or params["path"])
-        unpack(params["path"], params["root"], params["version"], sha256)
-        return
-    url = params["url"].replace("{version}", params["version"]).replace("{arch}", arch)
-    with tempfile.TemporaryDirectory() as work:
-        path = str(Path(work, "archive.tar.gz"))
-        download(url, path, params["timeout"])
-        check(path, sha256, url)
-        unpack(path, params["root"], params["version"], sha256)
+    """Get the archive, check it and unpack the bytes that were checked, in a folder of this run alone."""
+    with scratch() as work:
+        own = Path(work, "archive.tar.gz")
+        if params["path"]:
+            what = params["file"] or params["path"]
+            own.write_bytes(read_plain(params["path"]))
+        else:
+            what = params["url"].replace("{version}", params["version"]).replace("{arch}", arch)
+            download(what, str(own), params["timeout"])
+        check(str(own), sha256, what)
+        unpack(str(own), params["root"], params["version"], sha256)
 
 
 def main() -> None:

@@ -85,6 +85,8 @@ from typing import Any, Mapping, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.p2p_etcd_tool import ToolError, restore
+from ansible.module_utils.p2p_files import owner_ids
+from ansible.module_utils.p2p_folders import give
 
 
 def put(params: Mapping[str, Any]) -> Optional[str]:
@@ -94,10 +96,7 @@ def put(params: Mapping[str, Any]) -> Optional[str]:
     shutil.rmtree(fresh, ignore_errors=True)
     words = {"name": params["name"], "urls": params["urls"], "token": params["token"]}
     restore(params["tools"], params["path"], fresh, timeout=params["timeout"], **words)
-    for folder, _, files in os.walk(fresh):
-        for path in (folder, *(os.path.join(folder, name) for name in files)):  # noqa: PTH118  # as os.walk gives them
-            shutil.chown(path, params["owner"], params["owner"])
-    os.chmod(fresh, 0o700)  # noqa: PTH101  # a text, as all paths here
+    give(fresh, *owner_ids(params["owner"], params["owner"]))
     kept = params["aside"] if _holds(data_dir) else None
     if kept:
         os.rename(data_dir, kept)  # noqa: PTH104
@@ -137,7 +136,7 @@ def main() -> None:
         if params["path"] and not module.check_mode:
             os.umask(0o077)
             kept = put(params)
-    except (ToolError, OSError, LookupError) as error:
+    except (ToolError, OSError, ValueError) as error:
         module.fail_json(msg="the data of %s were not made anew: %s" % (params["name"], error))
     module.exit_json(changed=True, kept=kept)
 

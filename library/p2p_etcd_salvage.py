@@ -80,11 +80,34 @@ salvaged:
 """
 
 import os
+from pathlib import Path
 from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.p2p_etcd_salvage import Request, salvage
 from ansible.module_utils.p2p_etcd_tool import ToolError
+from ansible.module_utils.p2p_folders import hand_over, scratch
+
+
+def _salvaged(params: Dict[str, Any], folder: str) -> Dict[str, Any]:
+    """Return what the data hold, and leave the snapshots of them in the user's folder."""
+    request = Request(
+        spec=params["etcd"],
+        tools=params["tools"],
+        cluster=params["cluster"],
+        data_dir=params["etcd"].get("data_dir") or "/var/lib/etcd",
+        snapshot=params["snapshot"],
+        epoch=params["epoch"],
+        work=folder,
+        timeout=params["timeout"],
+    )
+    told: Dict[str, Any] = salvage(request)
+    for kind in ("found", "prepared"):
+        own = told[kind]["path"]
+        told[kind]["path"] = str(Path(params["work"], Path(own).name))
+        # Whom the directory belongs to fetches it.
+        hand_over(own, told[kind]["path"])
+    return told
 
 
 def main() -> None:
@@ -107,19 +130,10 @@ def main() -> None:
     told: Dict[str, Any] = {"node": params["node"]}
     if params["work"] and not module.check_mode:
         os.umask(0o077)
-        request = Request(
-            spec=params["etcd"],
-            tools=params["tools"],
-            cluster=params["cluster"],
-            data_dir=params["etcd"].get("data_dir") or "/var/lib/etcd",
-            snapshot=params["snapshot"],
-            epoch=params["epoch"],
-            work=params["work"],
-            timeout=params["timeout"],
-        )
         try:
-            told.update(salvage(request))
-        except (ToolError, OSError) as error:
+            with scratch() as folder:
+                told.update(_salvaged(params, folder))
+        except (ToolError, OSError, ValueError) as error:
             module.fail_json(msg="the data of %s cannot be used: %s" % (params["node"], error))
     module.exit_json(changed=True, salvaged=told)
 

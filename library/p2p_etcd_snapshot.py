@@ -69,6 +69,7 @@ from typing import Any, Dict, Mapping, Optional
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.p2p_etcd_tool import ToolError, find, save, status
 from ansible.module_utils.p2p_files import sha256_file
+from ansible.module_utils.p2p_folders import hand_over, scratch
 from ansible.module_utils.p2p_http import ask_etcd
 
 ANSWERS_WITHIN = 5.0
@@ -103,12 +104,13 @@ def main() -> None:
         check(params)
         if path and not module.check_mode:
             os.umask(0o077)
-            save(params["etcd"], params["tools"], path, params["timeout"])
-            snapshot.update(status(params["tools"], path, params["timeout"]), sha256=sha256_file(path))
-            # Whom the directory belongs to fetches it.
-            owner = Path(path).parent.stat()
-            os.chown(path, owner.st_uid, owner.st_gid)
-    except (ToolError, OSError) as error:
+            with scratch() as folder:
+                own = str(Path(folder, "store.db"))
+                save(params["etcd"], params["tools"], own, params["timeout"])
+                snapshot.update(status(params["tools"], own, params["timeout"]), sha256=sha256_file(own))
+                # Whom the directory belongs to fetches it.
+                hand_over(own, path)
+    except (ToolError, OSError, ValueError) as error:
         module.fail_json(
             msg="no snapshot of the store could be kept: %s. Nothing was changed; mend that and run again"
             % error

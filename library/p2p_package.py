@@ -117,9 +117,8 @@ def install(names: List[str], list_max_age: float, timeout: float) -> None:
 def _write_policy() -> None:
     with tempfile.NamedTemporaryFile("w", dir=POLICY.parent, delete=False) as stream:
         stream.write(FORBID)
-    written = Path(stream.name)
-    written.chmod(0o755)
-    written.rename(POLICY)
+        os.fchmod(stream.fileno(), 0o755)
+    Path(stream.name).rename(POLICY)
 
 
 def _apt(words: List[str], timeout: float, remedy: str) -> None:

@@ -52,6 +52,20 @@ def git(spec: Mapping[str, Any], timeout: float, *words: str) -> str:
     return outcome.out
 
 
+def _run(spec: Mapping[str, Any], timeout: float, *words: str) -> None:
+    """Run a command as the checkout's owner.
+
+    Raises:
+        CheckoutError: if it fails.
+    """
+    try:
+        outcome = as_owner(words, str(spec["user"]), timeout)
+    except BrokenEnvironmentError as trouble:
+        raise CheckoutError("%s" % trouble) from None
+    if outcome.code != 0:
+        raise CheckoutError(last_lines(outcome.err, 2) or "%s failed" % " ".join(words))
+
+
 def compare(spec: Mapping[str, Any], timeout: float) -> Checkout:
     """Return where a checkout is and where it should be. Nothing is changed.
 
@@ -117,20 +131,17 @@ def update(spec: Mapping[str, Any], found: Checkout, timeout: float) -> None:
         CheckoutError: with git's last words; the checkout is then as it was.
     """
     if found.before is None:
-        import shutil  # noqa: PLC0415  the probe, which clones nothing, need not load it
-
+        # All by its owner, in whose folders root follows whatever that one puts there.
         aside = "%s.p2p-clone" % found.path
-        shutil.rmtree(aside, ignore_errors=True)
+        _run(spec, timeout, "rm", "-rf", "--", aside)
         git(spec, timeout, "clone", "--quiet", "--no-checkout", "--", str(spec["repo"]), aside)
         try:
             git(spec, timeout, "-C", aside, "checkout", "--quiet", "--detach", found.after)
             if os.path.isdir(found.path):
-                os.rmdir(found.path)  # empty, or it would not have been cloned to
-            os.rename(aside, found.path)
-        except OSError as error:
-            raise CheckoutError("%s: %s" % (found.path, error.strerror)) from None
+                _run(spec, timeout, "rmdir", "--", found.path)  # empty, or it would not have been cloned to
+            _run(spec, timeout, "mv", "--", aside, found.path)
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            _run(spec, timeout, "rm", "-rf", "--", aside)
         return
     # By whole name, since a server need not hand out a bare commit.
     fetch = ("fetch", "--quiet", "--tags", "--", str(spec["repo"]), "+refs/heads/*:refs/p2p-cluster/*")

@@ -26,7 +26,7 @@ class Request(NamedTuple):
     """What is to be salvaged.
 
     `spec` has `cert`, `key` and `ca` of the node; `snapshot` is a file in the place of `data_dir`; `epoch` is
-    the least that the recovery epoch becomes; results are left in `work`, a directory of nobody else.
+    the least that the recovery epoch becomes; results are left in `work`, a directory of nobody else's.
     """
 
     spec: Mapping[str, Any]
@@ -170,8 +170,6 @@ class _Server:
         path = os.path.join(self.request.work, name)
         save(self.spec, self.request.tools, path, self.request.timeout)
         told: Dict[str, Any] = dict(status(self.request.tools, path, self.request.timeout))
-        owner = os.stat(self.request.work)
-        os.chown(path, owner.st_uid, owner.st_gid)
         return dict(told, path=path, sha256=sha256_file(path))
 
     def stop(self) -> None:

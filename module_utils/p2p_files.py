@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import grp
 import hashlib
 import os
 import pwd
 import stat
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import IO, Any, Dict, List, Mapping, Optional, Tuple
+
+from .p2p_folders import check_folder, open_plain, opened_folder
 
 # A managed file is a configuration file or a key: more than this is something else, and is not shown.
 DIFF_LIMIT = 256 * 1024
@@ -19,10 +23,15 @@ def sha256_file(path: str) -> str:
     Raises:
         OSError: if it cannot be read.
     """
-    digest = hashlib.sha256()
     with open(path, "rb", buffering=0) as handle:
-        for block in iter(lambda: handle.read(1 << 18), b""):
-            digest.update(block)
+        return sha256_stream(handle)
+
+
+def sha256_stream(handle: IO[bytes]) -> str:
+    """Return the SHA-256 of what is left to read of a stream."""
+    digest = hashlib.sha256()
+    for block in iter(lambda: handle.read(1 << 18), b""):
+        digest.update(block)
     return digest.hexdigest()
 
 
@@ -134,6 +143,7 @@ def check_writable(wanted: Mapping[str, Any], path: Optional[str] = None) -> Non
         raise ValueError("%s: the path of a managed file must be absolute" % where)
     if os.path.isdir(where) and not os.path.islink(where):
         raise ValueError("%s is a directory where a file belongs: move it away" % where)
+    check_folder(os.path.dirname(where))
     check_owner(wanted)
 
 
@@ -145,22 +155,22 @@ def write_file(path: str, content: bytes, wanted: Mapping[str, Any]) -> None:
         OSError: if it cannot be written.
     """
     uid, gid = owner_ids(wanted["owner"], wanted["group"])
-    parent = os.path.dirname(path)
-    os.makedirs(parent, mode=0o755, exist_ok=True)
-    fresh = os.path.join(parent, ".p2p-" + os.urandom(8).hex())
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            if (uid, gid) != (os.geteuid(), os.getegid()):
-                os.fchown(stream.fileno(), uid, gid)
-            os.fchmod(stream.fileno(), int(wanted["mode"], 8))
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(fresh, path)
-    except BaseException:
-        os.unlink(fresh)
-        raise
+    fresh = ".p2p-" + os.urandom(8).hex()
+    with opened_folder(os.path.dirname(path), make=True) as folder:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        handle = os.open(fresh, flags, 0o600, dir_fd=folder)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+                if (uid, gid) != (os.geteuid(), os.getegid()):
+                    os.fchown(stream.fileno(), uid, gid)
+                os.fchmod(stream.fileno(), int(wanted["mode"], 8))
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(fresh, os.path.basename(path), src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            os.unlink(fresh, dir_fd=folder)
+            raise
 
 
 def mend_file(path: str, content: bytes, wanted: Mapping[str, Any]) -> None:
@@ -170,13 +180,21 @@ def mend_file(path: str, content: bytes, wanted: Mapping[str, Any]) -> None:
         ValueError: if the owner does not exist.
         OSError: if it cannot be written.
     """
-    reasons = file_reasons(wanted, path)
-    if not all(reason.startswith(("mode ", "owner ", "group ")) for reason in reasons):
+    uid, gid = owner_ids(wanted["owner"], wanted["group"])
+    try:
+        with opened_folder(os.path.dirname(path)) as folder:
+            handle = open_plain(os.path.basename(path), folder)
+    except OSError:
         write_file(path, content, wanted)
         return
-    uid, gid = owner_ids(wanted["owner"], wanted["group"])
-    os.chown(path, uid, gid)  # before the mode: a change of owner drops its special bits
-    os.chmod(path, int(wanted["mode"], 8))
+    with os.fdopen(handle, "rb") as stream:
+        # A second name of somebody else's file is not given away, but replaced like a link.
+        kept = os.fstat(handle).st_nlink == 1 and sha256_stream(stream) == wanted["sha256"]
+        if kept:
+            os.fchown(handle, uid, gid)  # before the mode: a change of owner drops its special bits
+            os.fchmod(handle, int(wanted["mode"], 8))
+    if not kept:
+        write_file(path, content, wanted)
 
 
 def make_directory(wanted: Mapping[str, Any]) -> None:
@@ -186,24 +204,46 @@ def make_directory(wanted: Mapping[str, Any]) -> None:
         ValueError: if the owner does not exist, or something else is there.
         OSError: if it cannot be made.
     """
-    path = wanted["path"]
+    path = wanted["path"].rstrip("/") or "/"
     uid, gid = owner_ids(wanted["owner"], wanted["group"])
-    if os.path.lexists(path) and (os.path.islink(path) or not os.path.isdir(path)):
-        raise ValueError("%s is not a directory: move it away" % path)
-    os.makedirs(path, mode=0o755, exist_ok=True)
-    found = os.lstat(path)
-    if (found.st_uid, found.st_gid) != (uid, gid):
-        os.chown(path, uid, gid)
-    os.chmod(path, int(wanted["mode"], 8))
+    with opened_folder(os.path.dirname(path), make=True) as parent:
+        name = os.path.basename(path) or "."
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o755, dir_fd=parent)
+        try:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            folder = os.open(name, flags, dir_fd=parent)
+        except OSError as error:
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                raise
+            raise ValueError("%s is not a directory: move it away" % path) from error
+    try:
+        found = os.fstat(folder)
+        if (found.st_uid, found.st_gid) != (uid, gid):
+            os.fchown(folder, uid, gid)
+        os.fchmod(folder, int(wanted["mode"], 8))
+    finally:
+        os.close(folder)
+
+
+def read_plain(path: str) -> bytes:
+    """Return a regular file's bytes; a link is not followed.
+
+    Raises:
+        OSError: if there is none.
+    """
+    with os.fdopen(open_plain(path), "rb") as handle:
+        return handle.read()
 
 
 def _shown(path: str, secret: bool) -> str:
     try:
-        if secret:
-            return "sha256:%s\n" % sha256_file(path)
-        if os.path.getsize(path) > DIFF_LIMIT:
-            return "(%d bytes) sha256:%s\n" % (os.path.getsize(path), sha256_file(path))
-        with open(path, "rb") as handle:
+        with os.fdopen(open_plain(path), "rb") as handle:
+            size = os.fstat(handle.fileno()).st_size
+            if secret:
+                return "sha256:%s\n" % sha256_stream(handle)
+            if size > DIFF_LIMIT:
+                return "(%d bytes) sha256:%s\n" % (size, sha256_stream(handle))
             return handle.read().decode("utf-8", "replace")
     except OSError:
         return ""

@@ -12,6 +12,7 @@ import time
 from typing import Any, Dict, Iterator, List
 
 from .p2p_files import check_writable, mend_file, write_file
+from .p2p_folders import check_folder
 from .p2p_python import PythonError
 from .p2p_release_plan import Plan, ReleaseError, Request, check_space, wheel_bytes
 from .p2p_release_tell import actions, diffs
@@ -114,6 +115,7 @@ def _execute(request: Request, plan: Plan) -> None:
 
 def _refuse_foreign_root(root: str) -> None:
     """Refuse a directory that somebody uses for something else, such as a home: releases there would go."""
+    check_folder(root)
     if os.path.exists(os.path.join(root, ".lock")) or not os.path.isdir(root):
         return
     foreign = sorted(set(os.listdir(root)) - _OWN_ENTRIES - {"supervisor", *_ROOTLESS_SETTINGS})
@@ -212,7 +214,8 @@ def _remove_release(path: str) -> None:
 @contextlib.contextmanager
 def _locked(root: str) -> Iterator[None]:
     os.makedirs(releases_folder(root), mode=0o755, exist_ok=True)
-    with open(os.path.join(root, ".lock"), "w", encoding="ascii") as handle:
+    lock = os.open(os.path.join(root, ".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    with os.fdopen(lock, "wb") as handle:
         deadline = time.monotonic() + LOCK_WAIT
         while True:
             try:

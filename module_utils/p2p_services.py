@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Union
 
 from .p2p_digest import config_digest, render_unit, sha256_text, start_text, wanted_directory
-from .p2p_files import directory_reasons, file_reasons
+from .p2p_files import directory_reasons, file_reasons, read_plain
 from .p2p_processes import start_time
 from .p2p_releases import Drift, find
 from .p2p_systemd import RUNNING_STATES, ServiceError, Systemd, UnitState, process_environment, process_folder
@@ -208,8 +208,7 @@ def _same_at_start(wanted: Mapping[str, Any]) -> bool:
     if not wanted.get("live_lines"):
         return False
     try:
-        with open(wanted["path"], encoding="utf-8") as handle:
-            text = handle.read()
+        text = read_plain(wanted["path"]).decode("utf-8")
     except (OSError, ValueError):
         return False
     return sha256_text(start_text(text, wanted["live_lines"])) == str(wanted["start_sha256"])

@@ -6,7 +6,8 @@ import os
 import tempfile
 from typing import Dict, Mapping, Optional, Union
 
-from .p2p_files import file_diff, ownership, write_file
+from .p2p_files import file_diff, ownership, read_plain, write_file
+from .p2p_folders import real_script
 from .p2p_processes import CRONTAB
 from .p2p_run import last_lines, run
 from .p2p_supervisor_text import NEW_HOOK
@@ -24,18 +25,23 @@ class StartScript:
     before_a_line = ""
 
     def __init__(self, path: str) -> None:
-        self.name = os.path.realpath(os.path.expanduser(path))
+        self.name = real_script(os.path.abspath(os.path.expanduser(path)))
 
     def read(self) -> Optional[str]:
         """Return its text, None if there is none."""
         try:
-            with open(self.name, encoding="utf-8", errors="surrogateescape") as handle:
-                return handle.read()
+            return read_plain(self.name).decode("utf-8", "surrogateescape")
         except FileNotFoundError:
             return None
+        except OSError:
+            # A link that another user put there is no script; it is replaced by one.
+            if os.path.islink(self.name):
+                return None
+            raise
 
     def _held(self) -> Mapping[str, Optional[str]]:
-        mode, _, who = (ownership(self.name) or "0755 ").partition(" ")
+        there = None if os.path.islink(self.name) else ownership(self.name)
+        mode, _, who = (there or "0755 ").partition(" ")
         owner, _, group = who.partition(":")
         return {"path": self.name, "mode": mode, "owner": owner or None, "group": group or None}
 
