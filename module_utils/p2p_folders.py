@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import stat
-import tempfile
 from typing import Iterator, List, Optional
 
 _CLOSED = os.O_NOFOLLOW | os.O_CLOEXEC
@@ -144,6 +142,9 @@ def real_script(path: str) -> str:
 @contextlib.contextmanager
 def scratch() -> Iterator[str]:
     """Yield a folder of this run alone, which is removed afterwards."""
+    import shutil  # noqa: PLC0415  the probe, which makes none, need not load them
+    import tempfile  # noqa: PLC0415
+
     folder = tempfile.mkdtemp(prefix="p2p-", dir=_SCRATCH if os.path.isdir(_SCRATCH) else None)
     try:
         yield folder
@@ -158,6 +159,8 @@ def hand_over(source: str, path: str) -> None:
         ValueError: naming a link on the way that another user can have put there.
         OSError: if it cannot be moved.
     """
+    import shutil  # noqa: PLC0415
+
     name = os.path.basename(path)
     with opened_folder(os.path.dirname(path)) as folder:
         owner = os.fstat(folder)
