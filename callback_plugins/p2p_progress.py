@@ -19,6 +19,9 @@ from ansible.playbook.included_file import IncludedFile
 from ansible.playbook.play import Play
 from ansible.playbook.task import Task
 from ansible.plugins.callback.default import CallbackModule as DefaultCallback
+from ansible.utils.display import Display
+from ansible_collections.p2p.cluster.plugins.plugin_utils.output.display import EscapedDisplay, Painted
+from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import terminal
 
 DOCUMENTATION = r"""
 name: p2p_progress
@@ -29,6 +32,7 @@ description:
   - Tells at the end, of a preview and of a real run alike, what changed on each node, which nodes did not
     change, were held back, failed or were not reached, and why.
   - With C(-v) it steps aside for Ansible's usual output.
+  - What nodes say is text here and there, a control character in it is shown, not obeyed.
 requirements:
   - set as stdout in configuration
 extends_documentation_fragment:
@@ -215,9 +219,11 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]  # Ansible ships no
 
     def __init__(self) -> None:
         super().__init__()
+        self._display: Any = EscapedDisplay(Display())
         if self._display.verbosity:
             for name in [name for name in vars(CallbackModule) if name.startswith("v2_")]:
                 setattr(self, name, getattr(super(), name))
+            setattr(self, "v2_playbook_on_stats", self._recap)  # noqa: B010  # as above
         self._reset("")
 
     def _reset(self, playbook: str) -> None:
@@ -362,7 +368,23 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]  # Ansible ships no
                 shown += self._get_diff([self._clean_diff(diff) for diff in diffs])
         if shown:
             self._say(f"\n{self.host_label(result)}: {_name(result.task)}")
-            self._say(shown.rstrip("\n") + "\n")
+            self._say(Painted(shown.rstrip("\n") + "\n"))
+
+    def _get_diff(self, difflist: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> str:
+        """Return diffs in colours, which only they and no text in them may bring."""
+        diffs = [difflist] if isinstance(difflist, Mapping) else difflist
+        return Painted(super()._get_diff([self._seen_diff(diff) for diff in diffs]))
+
+    def _seen_diff(self, diff: Mapping[str, Any]) -> dict[str, Any]:
+        texts = {
+            key: self._serialize_diff(value) if isinstance(value, Mapping) else value
+            for key, value in diff.items()
+        }
+        # A line that ends with a carriage return differs from one that does not.
+        return {
+            key: terminal(value.replace("\r", r"\x0d")) if isinstance(value, str) else value
+            for key, value in texts.items()
+        }
 
     def _clean_diff(self, diff: Mapping[str, Any]) -> dict[str, Any]:
         texts = {
@@ -435,6 +457,14 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]  # Ansible ships no
             if node.failures and not stats.summarize(name)["failures"]
         }
         self._end(rescued)
+
+    def _recap(self, stats: AggregateStats) -> None:
+        """Print Ansible's own summary: names of the fleet file and counts, some of them in colours."""
+        escaped, self._display = self._display, self._display.real
+        try:
+            super().v2_playbook_on_stats(stats)
+        finally:
+            self._display = escaped
 
     def _interrupted(self) -> None:
         if self._running:

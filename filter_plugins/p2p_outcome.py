@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import paragraph
+
 NAMES_SHOWN = 12
 
 
@@ -15,7 +17,7 @@ def _touched(plan: Mapping[str, Any]) -> list[str]:
 
 
 def plan_text(plan: Mapping[str, Any], check: bool = False) -> list[str]:
-    """Return a plan in lines for people.
+    """Return a plan in lines for people and their terminals.
 
     Args:
         plan: As `p2p_plan` gives it.
@@ -69,7 +71,7 @@ def plan_text(plan: Mapping[str, Any], check: bool = False) -> list[str]:
     lines += [f"warning: {line}" for line in plan["warnings"]]
     for what in ("unreachable", "refused"):
         lines += [f"{what}: {name} ({why})" for name, why in sorted(plan[what].items())]
-    return lines
+    return [paragraph(line) for line in lines]
 
 
 def _one(plan: Mapping[str, Any], name: str) -> str:
@@ -208,7 +210,7 @@ def outcomes(hostvars: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, 
 
 
 def outcome_text(found: Mapping[str, Mapping[str, str]], check: bool = False) -> list[str]:
-    """Return what became of the nodes in lines for people.
+    """Return what became of the nodes in lines for people and their terminals.
 
     Args:
         found: As `p2p_outcomes` gives it.
@@ -223,7 +225,7 @@ def outcome_text(found: Mapping[str, Mapping[str, str]], check: bool = False) ->
         ("unreachable", "unreachable"),
     ):
         lines += [f"{title}: {name}: {why}" for name, why in sorted(found[state].items())]
-    return lines
+    return [paragraph(line) for line in lines]
 
 
 def not_done(found: Mapping[str, Mapping[str, str]]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
+from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import paragraph
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.why import first_line
 
 Answer = Mapping[str, Any]
@@ -146,7 +147,7 @@ def recovery_text(plan: Recovery, check: bool = False) -> list[str]:
     )
     if len(plan["members"]) % 2 == 0 or plan["left_out"]:
         lines.append("run voters.yml afterwards: the voters of the fleet file are not all members")
-    return lines
+    return [paragraph(line) for line in lines]
 
 
 def most_advanced(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import paragraph
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.why import first_line
 
 Answer = Mapping[str, Any]
@@ -118,7 +119,7 @@ def removal_text(plan: Mapping[str, Any], check: bool = False) -> list[str]:
         )
     for state in ("unreachable", "refused"):
         lines += [f"{state}: {name} ({why})" for name, why in sorted(plan[state].items())]
-    return lines
+    return [paragraph(line) for line in lines]
 
 
 def _status(answer: Answer) -> Mapping[str, Any]:

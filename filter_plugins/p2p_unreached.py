@@ -13,6 +13,7 @@ from typing import Any
 from ansible import constants
 from ansible.errors import AnsibleFilterError
 from ansible.plugins.loader import connection_loader
+from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import line
 
 PACKAGE = "p2p_health_report"
 # What the state's name says is said by the list that the node stands in.
@@ -54,9 +55,8 @@ def unreached(
             _part("adapter").observe(answers[name]), fleet.hosts[name], fleet
         )
         plain = finding.state in _PLAIN
-        found[name] = (
-            finding.evidence if plain else f"{finding.state}: {finding.evidence}; then: {finding.remedy}"
-        )
+        why = line(finding.evidence)
+        found[name] = why if plain else f"{finding.state}: {why}; then: {finding.remedy}"
     return found
 
 
