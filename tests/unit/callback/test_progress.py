@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -117,7 +118,11 @@ def play(tmp_path: Path) -> Play:
     }
 
     def run(
-        text: str, *words: str, interrupt_at: Path | None = None, quiet: float = 1000
+        text: str,
+        *words: str,
+        interrupt_at: Path | None = None,
+        quiet: float = 1000,
+        settings: Mapping[str, str] = MappingProxyType({}),
     ) -> subprocess.CompletedProcess[str]:
         book = tmp_path / "book.yml"
         book.write_text(text)
@@ -126,7 +131,7 @@ def play(tmp_path: Path) -> Play:
         process = subprocess.Popen(
             [*map(str, command), f"-efolder={tmp_path}", *words],
             cwd=PROJECT,
-            env={**environment, "P2P_PROGRESS_QUIET_SECONDS": str(quiet)},
+            env={**environment, "P2P_PROGRESS_QUIET_SECONDS": str(quiet), **settings},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -344,3 +349,67 @@ def test_an_interrupted_run_still_tells_what_it_did(play: Play, tmp_path: Path) 
 def test_a_task_that_takes_long_tells_how_far_it_is(play: Play) -> None:
     done = play(SLOW, "-elast='sleep 6'", quiet=2)
     assert re.search(r"   \d:\d\d    Slow: [1-3] of 3 nodes\n", done.stdout), done.stdout
+
+
+# What a terminal obeys, as a node's command, file, task's reason, warning and item of a loop may hold it.
+HOSTILE = r"""
+- name: What nodes say
+  hosts: a
+  gather_facts: false
+  vars:
+    evil: "\u001b]0;title\u0007\u001b[31mred \u009b2J \u202etxt\u2066 \u200b \u007f"
+  tasks:
+    - name: A command says it
+      ansible.builtin.command: {argv: [printf, "%s", "{{ evil }}"]}
+      register: said
+    - name: A file holds it
+      ansible.builtin.copy: {dest: "{{ folder }}/held", content: "{{ evil }}{{ '%c' % 13 }}\n", mode: "0600"}
+    - name: It is told
+      ansible.builtin.debug: {msg: ["{{ said.stdout }}", {key: "{{ evil }}"}]}
+    - name: It is a variable
+      ansible.builtin.debug: {var: said.stdout}
+    - name: "It is an item, and named {{ evil }}"
+      ansible.builtin.command: {argv: ["true", "{{ item }}"]}
+      loop: ["{{ evil }}"]
+    - name: It is warned of
+      p2p_told: {text: "{{ evil }}"}
+    - name: It is why
+      ansible.builtin.fail: {msg: "{{ evil }}\nchanged: not a line of its own"}
+"""
+TOLD = """
+from ansible.module_utils.basic import AnsibleModule
+module = AnsibleModule(argument_spec={"text": {"type": "str"}})
+module.warn("warned " + module.params["text"])
+module.deprecate("old " + module.params["text"], version="9.9")
+text = module.params["text"]
+module.exit_json(changed=True, actions=["write " + text], diff=[{"prepared": text}])
+"""
+COLOURS = re.compile("\x1b\\[[0-9;]*m")
+
+
+@pytest.mark.parametrize("words", [[], ["-vvv"]], ids=["usual", "-vvv"])
+def test_nothing_that_nodes_say_controls_the_terminal(play: Play, tmp_path: Path, words: list[str]) -> None:
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library/p2p_told.py").write_text(TOLD)
+    done = play(HOSTILE, "--diff", *words)
+    said = done.stdout + done.stderr
+    assert done.returncode == 2, said
+    for part in (r"\x1b]0;title\x07", r"\x9b2J", r"\u202etxt\u2066", r"\x7f", "warned ", "old ", r"\x0d"):
+        assert part in said
+    assert re.findall("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069]", said) == []
+
+
+@pytest.mark.parametrize("words", [[], ["-v"]], ids=["usual", "-v"])
+def test_colours_are_ours_alone(play: Play, words: list[str]) -> None:
+    text = """
+- hosts: a
+  gather_facts: false
+  tasks:
+    - name: A file holds it
+      ansible.builtin.copy: {dest: "{{ folder }}/held", content: "\\u001b[31mred\\n", mode: "0600"}
+"""
+    said = play(text, "--diff", *words, settings={"ANSIBLE_FORCE_COLOR": "1"}).stdout
+    painted = [COLOURS.sub("", line) for line in said.splitlines() if COLOURS.search(line)]
+    assert r"+\x1b[31mred" in painted, said
+    assert any(line.startswith(("a: changed", "a    ")) for line in painted), said
+    assert "\x1b" not in COLOURS.sub("", said)
