@@ -350,9 +350,8 @@ ITSELF = {"leader_id": OTHERS[0], "effective_leader_id": OTHERS[0]}
 def test_a_node_that_does_not_vote_changes_nothing_about_voters(given: dict[str, Any]) -> None:
     usual = report(well(), fleet())["cluster"]
     cluster = report(well() | _stranger(**given), fleet())["cluster"]
-    assert [cluster[key] for key in ("leader_id", "term", "voters")] == [  # type: ignore[literal-required]
-        usual[key]  # type: ignore[literal-required]
-        for key in ("leader_id", "term", "voters")
+    assert [cluster[key] for key in ("leader_id", "term", "voters")] == [
+        usual[key] for key in ("leader_id", "term", "voters")
     ]
     assert cluster["verdict"] == "degraded" or "peers" in given
 

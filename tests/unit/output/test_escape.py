@@ -22,7 +22,7 @@ PIECES = [
     *("1. ", "- ", "***", "```", "~~~", "---", "===", "    ", "    \n", "|--|", "a", "B", "é", "字", "7"),
     *("http://evil.example", "https://", "www.evil.example", "a@evil.example", "evil.example", "//x"),
     *("![x](http://e/)", "[a](b)", "[a]: b", "<http://a.b>", "<script>alert(1)</script>", "<!--"),
-    *("&lt;", "&#60;", "@team"),
+    *("&lt;", "&#60;", "@team", "www.1"),
     *("'; id; '", "$(id)", "`id`", "${IFS}", "\\\n", "--", "-o", "~root", "*", "?"),
     *("\x1b[31m", "\x1b]0;t\x07", "\x9b2J", "\r\n", "p2p_orchestrator", "192.0.2.1:8770"),
 ]  # fmt: skip
@@ -52,7 +52,10 @@ class Heard(HTMLParser):
     def handle_comment(self, data: str) -> None:
         self.other.append(data)
 
-    handle_decl = handle_pi = unknown_decl = handle_comment
+    def handle_decl(self, decl: str) -> None:
+        self.other.append(decl)
+
+    handle_pi = unknown_decl = handle_comment
 
 
 def flat(text: str) -> str:
