@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 NAMES_SHOWN = 5
-_ACTIVATE = re.compile(r"""(?:^|[\s;&])(?:source|\.)\s+["']?([^\s"';&]+)/bin/activate""")
+_ACTIVATE = re.compile(
+    r"""(?:^|[\s;&])(?:source|\.)\s+(?:"([^"\x00-\x1f\x7f]+)/bin/activate"|'([^'\x00-\x1f\x7f]+)/bin/activate'"""
+    r"""|["']?([^\s"';&\x00-\x1f\x7f]+)/bin/activate)"""
+)
 
 
 def running(answer: Mapping[str, Any]) -> set[str]:
@@ -81,7 +84,7 @@ def checkout_venv(activate: str, ai_service: str, user: str) -> str:
         user: Owner of the checkout, whose home `~` and `$HOME` are.
     """
     found = _ACTIVATE.search(activate)
-    path = found.group(1) if found else "venv"
+    path = next(filter(None, found.groups())) if found else "venv"
     path = re.sub(r"^(~|\$HOME|\$\{HOME\})(?=/|$)", f"~{user}", path)
     return path if path.startswith(("/", "~")) else f"{ai_service}/{path}"
 

@@ -182,13 +182,17 @@ MAX_DEPTH = 20
 _LONGEST_FOLDER = 60
 MIN_VOTERS = 3
 LAST_PORT = 65535
-CACHE_FORMAT = 1  # raise it when a check is added, so that no file passes on the strength of an older one
+CACHE_FORMAT = 2  # raise it when a check is added, so that no file passes on the strength of an older one
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _ADDRESS = re.compile(r"[A-Za-z0-9_:.][A-Za-z0-9_.:%-]*")
-_URL = re.compile(r"https?://[A-Za-z0-9_.\[\]:%-]+(/\S*)?")
-_USER = re.compile(r"[^\s@-][^\s@]*")
-_FOLDER = re.compile(r"(/[^/\n\"'$`\\%]+){2,}/?")  # what every file that names it can hold
+# What every file and every shell that gets it takes as it is: all nodes get the voters' URLs, and a service's
+# command names the user.
+_URL = re.compile(r"https?://[A-Za-z0-9_.\[\]:%-]+(/[A-Za-z0-9_.~/+=:@%-]*)?")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_UNSAFE = r"\x00-\x1f\x7f\"'$`\\%"
+_FOLDER = re.compile(rf"(/[^/{_UNSAFE}]+){{2,}}/?")
+_PATH = re.compile(rf"[^{_UNSAFE}-][^{_UNSAFE}]*")
 _STRING_TAG = "tag:yaml.org,2002:str"
 _PLAIN_TAGS = {
     yaml.ScalarNode: _STRING_TAG,
@@ -635,6 +639,7 @@ class HostCheck:
         self._check_kinds()
         self._check_user_and_provider()
         self._check_rootless()
+        self._check_paths()
         self._check_proxy()
 
     def _refuse_host(self, message: str) -> None:
@@ -706,7 +711,11 @@ class HostCheck:
     def _check_user_and_provider(self) -> None:
         user, provider = self.host.get("ssh_user"), self.host.get("provider")
         if user is not None and not _USER.fullmatch(str(user)):
-            self._refuse("ssh_user", f"{user!r} is no user name; write the name to log in with")
+            self._refuse(
+                "ssh_user",
+                f"{user!r} is no user name of letters, digits, '.', '_' and '-'; write the name to log in"
+                " with",
+            )
         if provider and is_taken(group_name(str(provider).strip().lower())):
             self._refuse("provider", f"{provider!r} is the name of another group; write another word")
 
@@ -729,6 +738,17 @@ class HostCheck:
                 "rootless_dir",
                 "is for a user who is not root; write that user as ssh_user, or remove this key",
             )
+
+    def _check_paths(self) -> None:
+        """Refuse a path that some of the files and shells that get it would read as something else."""
+        for key in ("ringrift_path", "start_hook"):
+            path = self.host.get(key)
+            if isinstance(path, str) and path.strip() and not _PATH.fullmatch(path.strip()):
+                self._refuse(
+                    key,
+                    f"{path!r} is no path without quotes, '$', '`', '%', '\\' and control characters; write"
+                    " such as ~/ringrift or /srv/ring rift",
+                )
 
     def _check_proxy(self) -> None:
         way, proxy = [str(self.name)], self.host.get("ssh_proxy")

@@ -137,7 +137,11 @@ def hook_block(name: str, words: Sequence[str], before: str = "") -> str:
         before: what a table of cron has before a command.
     """
     begin, end = _marks(name)
-    return "%s%s%s || true\n%s" % (begin, before, " ".join(shlex.quote(word) for word in words), end)
+    command = " ".join(shlex.quote(word) for word in words)
+    if before:
+        # cron ends a line at a percent sign, also in quotes.
+        command = command.replace("%", "\\%")
+    return "%s%s%s || true\n%s" % (begin, before, command, end)
 
 
 def hook_state(text: Optional[str], name: str, block: str) -> str:

@@ -69,6 +69,26 @@ REFUSED = {
         "5:19",
         "a.rootless_dir: is for a user who is not root; write that user as ssh_user",
     ),
+    **{
+        f"{key}_{place}": (
+            f"hosts:\n  a:\n    ssh_host: x\n    {key}: '{value}'\n",
+            f"4:{len(key) + 7}",
+            f"a.{key}: {value!r} is no ",
+        )
+        for key, values in {
+            "ringrift_path": ('/a"b', "~/$(touch x)", "~/`x`", "$HOME/x", "/a\\b", "/100%", "-x"),
+            "start_hook": ("/root/$(x).sh", '/root/".sh'),
+            "ssh_user": ("$(touch x)", "a;b", "a b", "`x`", "a&b", 'a"b', "~", "a/b"),
+            "p2p_public_host": (
+                "http://x/$(touch_x)",
+                "http://x/a;b",
+                "http://x/`x`",
+                'http://x/"',
+                "http://x/a&b",
+            ),
+        }.items()
+        for place, value in enumerate(values)
+    },
     "voters_no_list": (
         f"hosts:\n  a: {HOST}\np2p_voters: a\n",
         "3:1",
