@@ -26,9 +26,12 @@ OPTIONS = (
 BOOTED = "until systemctl is-system-running | grep -Eq 'running|degraded'; do sleep 0.1; done"
 PATIENCE = 900
 
-# All that a preview must leave as it is: files, packages, units, and the processes that last.
+# All that a preview must leave as it is: files, packages, units, and the processes that last. The time of a
+# home itself tells only that a run's temporary folder was there, and is gone.
 STATE = r"""
-find /etc /opt /root /home /usr/local -xdev -printf '%y %m %U %G %s %T@ %p %l\n' | sort
+find /etc /opt /root /home /usr/local -xdev \
+  '(' -path /root -o -path '/home/*' ! -path '/home/*/*' ')' -printf '%y %m %U %G %p\n' \
+  -o -printf '%y %m %U %G %s %T@ %p %l\n' | sort
 find /etc /opt /root /home /usr/local -xdev -type f -print0 | sort -z | xargs -0 sha256sum
 sha256sum /var/lib/dpkg/status
 systemctl list-unit-files --no-legend --no-pager
