@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.p2p.cluster.plugins.plugin_utils.door.texts import line
 
 DOCUMENTATION = r"""
 name: p2p_bootstrap
@@ -38,6 +39,8 @@ actions:
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "node-python"
 _ANSWER = re.compile(r"^p2p-bootstrap: (there|install|refused|failed) ?(.*)$", re.MULTILINE)
+# Of what a node says, in characters.
+MOST = 500
 
 
 def answer(output: str, code: int, said: str) -> dict[str, Any]:
@@ -51,8 +54,9 @@ def answer(output: str, code: int, said: str) -> dict[str, Any]:
     found = _ANSWER.findall(output)
     if not found:
         reason = (said or output).strip().splitlines()[-1:] or [f"exit code {code} and no word"]
-        return {"failed": True, "msg": f"no Python, and the shell that would install one says: {reason[0]}"}
-    kind, text = found[-1]
+        told = line(reason[0], MOST)
+        return {"failed": True, "msg": f"no Python, and the shell that would install one says: {told}"}
+    kind, text = found[-1][0], line(found[-1][1], MOST)
     if kind in ("refused", "failed"):
         return {"failed": True, "msg": text}
     changed = kind == "install"

@@ -30,7 +30,7 @@ class ActionModule(Door):
     TRANSFERS_FILES = True
     MODULE = "p2p_etcd_archive"
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def answer(self, variables: dict[str, Any]) -> dict[str, Any]:
         """Run the task.
 
         Returns:
@@ -38,8 +38,8 @@ class ActionModule(Door):
         """
         arguments = dict(self._task.args)
         if not arguments.get("file"):
-            return super().run(tmp, task_vars)
-        found = self.ask(arguments | {"look": True}, task_vars)
+            return super().answer(variables)
+        found = self.ask(arguments | {"look": True}, variables)
         if "archive" not in found or found["archive"]["there"]:
             return found
         version, arch = str(arguments["version"]), found["archive"]["arch"]
@@ -54,6 +54,6 @@ class ActionModule(Door):
         folder = self.folder()
         try:
             sent = self._transfer_file(str(path), f"{folder}/archive.tar.gz")
-            return self.ask(arguments | {"path": sent}, task_vars)
+            return self.ask(arguments | {"path": sent}, variables)
         finally:
             self._remove_tmp_path(folder)

@@ -14,18 +14,18 @@ class ActionModule(Door):
     TRANSFERS_FILES = True
     MODULE = "p2p_etcd_restore"
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def answer(self, variables: dict[str, Any]) -> dict[str, Any]:
         """Run the task.
 
         Returns:
             What p2p_etcd_restore documents.
         """
         if self._task.check_mode:
-            return super().run(tmp, task_vars)
+            return super().answer(variables)
         folder = self.folder()
         try:
             snapshot = Path(str(self._task.args["snapshot"])).expanduser()
             path = self._transfer_file(str(snapshot), f"{folder}/snapshot.db")
-            return self.ask({**self._task.args, "path": path}, task_vars)
+            return self.ask({**self._task.args, "path": path}, variables)
         finally:
             self._remove_tmp_path(folder)

@@ -15,7 +15,7 @@ class ActionModule(Fetching):
 
     MODULE = "p2p_etcd_salvage"
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def answer(self, variables: dict[str, Any]) -> dict[str, Any]:
         """Run the task.
 
         Returns:
@@ -27,7 +27,7 @@ class ActionModule(Fetching):
         arguments = dict(self._task.args)
         node = str(arguments["node"])
         if self._task.check_mode:
-            return self._named(super().run(tmp, task_vars), node)
+            return self._named(super().answer(variables), node)
         directory = Path(str(arguments["directory"])).expanduser()
         folder = self.folder()
         try:
@@ -35,7 +35,7 @@ class ActionModule(Fetching):
             if arguments.get("snapshot"):
                 given = Path(str(arguments["snapshot"])).expanduser()
                 words["snapshot"] = self._transfer_file(str(given), f"{folder}/given.db")
-            answer = self._named(self.ask(arguments | words, task_vars), node)
+            answer = self._named(self.ask(arguments | words, variables), node)
             for kind in KINDS:
                 if kind in answer.get("salvaged", {}):
                     told = answer["salvaged"][kind]

@@ -52,7 +52,7 @@ class ActionModule(Fetching):
 
     MODULE = "p2p_etcd_snapshot"
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def answer(self, variables: dict[str, Any]) -> dict[str, Any]:
         """Run the task.
 
         Returns:
@@ -64,14 +64,14 @@ class ActionModule(Fetching):
         arguments = dict(self._task.args)
         directory = Path(str(arguments["directory"])).expanduser()
         if self._task.check_mode:
-            answer = super().run(tmp, task_vars)
+            answer = super().answer(variables)
             if "snapshot" in answer:
                 answer["snapshot"] |= {"path": str(directory), "removed": []}
             return answer
         folder = self.folder()
         try:
             path = f"{folder}/store{SUFFIX}"
-            answer = self.ask(arguments | {"path": path}, task_vars)
+            answer = self.ask(arguments | {"path": path}, variables)
             if "snapshot" in answer:
                 answer["snapshot"] |= self._keep(
                     path, answer["snapshot"], directory, int(arguments.get("keep", 7))

@@ -174,14 +174,12 @@ class ActionModule(Door):
                 templar.available_variables = _AnsibleLazyTemplateMixin._try_create(known)
         return templar.template(value)
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def answer(self, variables: dict[str, Any]) -> dict[str, Any]:
         """Run the module.
 
         Returns:
             What p2p_probe documents; of an answer that does not fit, `untrusted` and why.
         """
-        super().run(tmp, task_vars)
-        variables = task_vars if task_vars is not None else {}
         params = self.validate_argument_spec(argument_spec=_spec())[1]
         interpreters = self._interpreters(variables)
         try:

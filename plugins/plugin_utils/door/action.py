@@ -30,16 +30,20 @@ class Door(ActionBase):  # type: ignore[misc]  # Ansible ships no type informati
             What it documents, and nothing else.
         """
         base: Answer = super().run(tmp, task_vars)
-        return base | self.ask(self._task.args, task_vars)
+        return base | self.answer(task_vars or {})
 
-    def ask(self, arguments: Mapping[str, Any], task_vars: dict[str, Any] | None) -> Answer:
+    def answer(self, variables: dict[str, Any]) -> Answer:
+        """Return what goes on of what the node says, or raise what Ansible makes a failure of."""
+        return self.ask(self._task.args, variables)
+
+    def ask(self, arguments: Mapping[str, Any], variables: dict[str, Any]) -> Answer:
         """Return what the module answers to some arguments.
 
         Raises:
             AnsibleConnectionFailure: the node is not reached; the message is cleaned.
         """
         try:
-            return self.told(self.raw(arguments, task_vars))
+            return self.told(self.raw(arguments, variables))
         except UntrustedError as error:
             return untrusted(error)
 
@@ -48,11 +52,11 @@ class Door(ActionBase):  # type: ignore[misc]  # Ansible ships no type informati
         # So that who looks at results knows that the node was reached.
         return result(self.MODULE, raw) | {"invocation": {"module": self.MODULE}}
 
-    def raw(self, arguments: Mapping[str, Any], task_vars: dict[str, Any] | None) -> Mapping[str, Any]:
+    def raw(self, arguments: Mapping[str, Any], variables: dict[str, Any]) -> Mapping[str, Any]:
         """Return an answer that the door has not seen yet."""
         try:
             answer: Mapping[str, Any] = self._execute_module(
-                module_name=self.MODULE, module_args=dict(arguments), task_vars=task_vars
+                module_name=self.MODULE, module_args=dict(arguments), task_vars=variables
             )
         except AnsibleConnectionFailure as error:
             raise AnsibleConnectionFailure(block(error.message, 4000)) from None

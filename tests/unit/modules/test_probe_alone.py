@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import subprocess
 import sys
 from typing import Any
 
 import pytest
+from ansible_collections.p2p.cluster.plugins.plugin_utils.door.read import probe
 
 from action_plugins.p2p_probe import command, parsed, payload
 from module_utils.p2p_probe_options import OPTIONS, with_paths
@@ -21,11 +23,15 @@ def _run(*interpreters: str, **given: Any) -> subprocess.CompletedProcess[bytes]
     return subprocess.run(words, input=payload({**PARAMS, **given}), capture_output=True, check=False)
 
 
+def _answer(output: bytes) -> tuple[str, dict[str, Any]]:
+    found = parsed(output.decode())
+    assert found is not None, output
+    return found[0], json.loads(found[1])
+
+
 def test_the_first_interpreter_that_is_there_runs_it() -> None:
     done = _run("/nonexistent/python3", sys.executable, port=1, root="/opt/~odd 'name'", digests=["/none"])
-    found = parsed(done.stdout.decode())
-    assert found is not None, done.stderr
-    interpreter, answer = found
+    interpreter, answer = _answer(done.stdout)
     assert interpreter == answer["probe"]["python"]["path"] == sys.executable
     assert answer["probe"]["digests"] == {"/none": None}
     assert answer["probe"]["errors"] == {}
@@ -41,9 +47,7 @@ def test_an_interpreter_of_another_version_compiles_the_texts() -> None:
     other = b" ".join([b"00000000", *lengths]) + b"\n" + compiled + rest[int(lengths[0]) :]
     words = ["sh", "-c", command([sys.executable])]
     done = subprocess.run(words, input=other, capture_output=True, check=False)
-    found = parsed(done.stdout.decode())
-    assert found is not None, done.stderr
-    assert found[1]["probe"]["errors"] == {}
+    assert _answer(done.stdout)[1]["probe"]["errors"] == {}
 
 
 def test_without_an_interpreter_there_is_no_answer() -> None:
@@ -53,14 +57,26 @@ def test_without_an_interpreter_there_is_no_answer() -> None:
 
 
 def test_etcd_is_asked_where_it_is_wanted() -> None:
-    found = parsed(_run(sys.executable, etcd={"endpoint": "http://127.0.0.1:1"}).stdout.decode())
-    assert found is not None
-    assert "refused" in found[1]["probe"]["etcd"]["error"]
+    _, answer = _answer(_run(sys.executable, etcd={"endpoint": "http://127.0.0.1:1"}).stdout)
+    assert "refused" in answer["probe"]["etcd"]["error"]
+
+
+def test_what_this_machine_answers_passes_the_door() -> None:
+    etcd = {"endpoint": "http://127.0.0.1:1"}
+    _, answer = _answer(_run(sys.executable, port=1, digests=["/etc/hostname"], etcd=etcd).stdout)
+    found = probe(answer["probe"], {**PARAMS, "digests": ["/etc/hostname"]})
+    raw = answer["probe"]
+    for key in ("disk", "memory", "platform", "python", "pythons", "processes", "user", "release", "errors"):
+        assert found[key] == raw[key]
+    # The door's schema and what a node answers have the same parts.
+    assert found.keys() == raw.keys()
+    for name, service in raw["services"].items():
+        assert found["services"][name] == service
 
 
 @pytest.mark.parametrize(
     "output",
-    ["", "banner\n", 'p2p-probe:/usr/bin/python3\n{"changed": fal', "p2p-probe:/usr/bin/python3\n[1]\n"],
+    ["", "banner\n", "a banner without an end p2p-probe:/usr/bin/python3\n{}\n"],
 )
 def test_what_is_no_answer(output: str) -> None:
     assert parsed(output) is None

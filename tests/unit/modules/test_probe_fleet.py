@@ -111,6 +111,7 @@ assert found["late"]["failed"] and "Timed out after 2 second(s)" in found["late"
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=PROJECT,
+        env={**os.environ, "PYTHONPATH": "collections"},
         capture_output=True,
         text=True,
         check=False,
