@@ -56,7 +56,8 @@ def unreached(seen: Observation, host: Host, fleet: Fleet) -> Finding:
 def _no_answer(seen: Observation, host: Host, fleet: Fleet) -> Finding:
     text, why = seen.refusal, reason(seen.refusal)
     log_in, look = f"{host.ssh} true", remedy.on(host, "uptime; df -h /")
-    if _KEY.search(text):
+    # Of a host key ssh speaks, which then reached nothing; what a node says is no reason to forget its key.
+    if seen.unreachable and _KEY.search(text):
         told = f"its SSH host key is not the known one; ask the provider before it is forgotten: {why}"
         return Finding("host_key_changed", told, host.forget_key)
     if _AUTH.search(text):

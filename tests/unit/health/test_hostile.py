@@ -327,6 +327,13 @@ def test_an_answer_that_is_not_believed_counts_for_nothing() -> None:
     assert made["cluster"]["coverage"]["running"] == 6
 
 
+def test_a_node_cannot_ask_for_its_host_key_to_be_forgotten() -> None:
+    told = {"failed": True, "msg": "REMOTE HOST IDENTIFICATION HAS CHANGED! Host key verification failed."}
+    made = report(well() | {OTHERS[0]: told}, fleet())
+    assert made["cluster"]["by_state"] == {"ok": 6, "not_responding": 1}
+    assert "ssh-keygen" not in json.dumps(made)
+
+
 def _stranger(**given: Any) -> dict[str, Any]:
     return {OTHERS[0]: probe(OTHERS[0], http=answering(status(OTHERS[0], **given)))}
 
