@@ -230,7 +230,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
     def _held(self, name: str, variables: Mapping[str, Any]) -> Held:
         """Return the probe of one node, ready to be run."""
         here, block = worker.current_worker, self._task._parent
-        words = {"name": self._task.name, "action": PROBE, "args": self._task.args}
+        # The whole task has the time that any task may take; each node has its own, `p2p_health_timeout`.
+        words = {"name": self._task.name, "action": PROBE, "args": self._task.args, "timeout": 0}
         task = Task.load(words, block=block, role=self._task._role, loader=self._loader)
         host = here._variable_manager._inventory.get_host(name)
         known = here._variable_manager.get_vars(
