@@ -20,6 +20,7 @@ from ansible.playbook.play import Play
 from ansible.playbook.task import Task
 from ansible.plugins.callback.default import CallbackModule as DefaultCallback
 from ansible.utils.display import Display
+from ansible_collections.p2p.cluster.plugins.plugin_utils.door import read  # noqa: F401  # workers inherit it
 from ansible_collections.p2p.cluster.plugins.plugin_utils.output.display import EscapedDisplay, Painted
 from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import terminal
 

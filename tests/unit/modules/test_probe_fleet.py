@@ -17,7 +17,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
-from action_plugins.p2p_probe_fleet import Answer, Nodes, failed, made_once
+from action_plugins.p2p_probe_fleet import Answer, Nodes, _shared, failed, made_once
 
 PROJECT = Path(__file__).parents[3]
 
@@ -146,3 +146,27 @@ def test_a_template_made_once_is_rendered_for_each(monkeypatch: pytest.MonkeyPat
     before = [rendered(one=1), rendered(one="x")]
     monkeypatch.setattr(AnsibleEnvironment, "from_string", made_once)
     assert [rendered(one=1), rendered(one="x"), rendered(one=1)] == [*before, before[0]]
+
+
+HERE, THERE = ({"ansible_facts": {"discovered_interpreter_python": path}} for path in ("/usr/bin/a", "/b"))
+
+
+@pytest.mark.parametrize(
+    ("answers", "shared"),
+    [
+        ([HERE, HERE, {"unreachable": True}], "/usr/bin/a"),
+        ([HERE, HERE, THERE], None),  # one node decides for nobody else
+        ([THERE, {"probe": {}}], None),
+        ([THERE, {"failed": True, "untrusted": True}], None),
+        ([], None),
+    ],
+)
+def test_an_interpreter_is_shared_where_all_nodes_have_it(answers: list[Answer], shared: str | None) -> None:
+    found = _shared({str(number): answer for number, answer in enumerate(answers)})
+    assert found == ({"ansible_facts": {"discovered_interpreter_python": shared}} if shared else {})
+
+
+def test_why_a_node_is_not_reached_is_told_without_control_characters() -> None:
+    error = AnsibleConnectionFailure("ssh: \x1b]0;owned\x07no way\nsecond line" + "x" * 9000)
+    assert failed(error)["msg"].startswith("Task failed: ssh: ]0;ownedno way\nsecond line")
+    assert len(failed(error)["msg"]) < 5000
