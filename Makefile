@@ -54,7 +54,7 @@ lock: venv ## write the hash locks anew from requirements/*.in
 	    --python-version "$${set#*:}" "$${set%:*}.in" --output-file "$${set%:*}.txt"; done
 
 .PHONY: test
-test: lint test-unit test-integration test-preview test-molecule ## everything: lint, unit, integration, previews, every Molecule scenario
+test: lint test-unit test-integration test-preview test-hostile test-molecule ## everything: lint, unit, integration, previews, hostile nodes, every Molecule scenario
 
 .PHONY: lint
 lint: venv ## ruff, mypy, yamllint, ansible-lint, ansible-builder, shellcheck
@@ -83,6 +83,11 @@ test-integration: venv image ## the orchestrator against a real etcd, the module
 .PHONY: test-preview
 test-preview: venv image ## each playbook previewed and run over the same fleet of start states: predicted against actual
 	python -m tests.preview
+
+.PHONY: test-hostile
+test-hostile: venv image ## every playbook over nodes that lie: a sample by HOSTILE_SEED, everything with FULL=1
+	scripts/programs ssh=openssh-client
+	pytest -n 2 tests/hostile
 
 .PHONY: test-modules
 test-modules: venv image ## the modules alone: unit tests, and every managed thing of a real node changed in turn

@@ -1,0 +1,304 @@
+"""What an attack on the product found, by its number; each was there before there was a door.
+
+Elsewhere, since they take real nodes or are about single functions: H1 (keys in the journal) and H2 (folders
+that another user made) in tests/integration/modules and tests/unit/modules; what ssh offers to a node and how
+much of an answer is read in tests/unit/door.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.hostile import looks
+from tests.hostile.cases import Case, said
+from tests.hostile.fleet import HOSTILE, HOSTILE_VOTER, NAMES, VOTERS, Replies, Run, probe_text, reply
+from tests.hostile.payloads import CANARY, CONNECTION, TEXTS
+from tests.hostile.runs import Maker, Stage
+from tests.hostile.scenarios import OLD
+from tests.hostile.standin import good
+
+Change = Callable[[dict[str, Any]], None]
+ONE = HOSTILE[0]
+
+
+def _one(change: Change, name: str = ONE, interpreter: str = "/usr/bin/python3") -> Maker:
+    """Return what makes one node answer the probe with a changed document, and the others the truth."""
+
+    def maker(node: str, answer: dict[str, Any], canary: str) -> Case:
+        if node != name:
+            return Case("true", {})
+        found = copy.deepcopy(answer)
+        change(found)
+        return Case("changed", said(probe_text(found, interpreter), canary))
+
+    return maker
+
+
+def _modules(**told: dict[str, Any]) -> Maker:
+    """Return what makes a node's modules answer as told."""
+
+    def maker(_node: str, _answer: dict[str, Any], canary: str) -> Case:
+        texts = {name: json.dumps(answer).replace(CANARY, canary) + "\n" for name, answer in told.items()}
+        return Case("modules", {name: [reply(text)] for name, text in texts.items()})
+
+    return maker
+
+
+def _set(path: str, value: Any) -> Change:
+    def change(answer: dict[str, Any]) -> None:
+        keys = path.split(".")
+        holder: Any = answer["probe"]
+        for key in keys[:-1]:
+            holder = holder[int(key) if isinstance(holder, list) else key]
+        holder[keys[-1]] = value
+
+    return change
+
+
+def _report(run: Run) -> dict[str, Any]:
+    assert (run.report / "health.json").exists(), run.output
+    report: dict[str, Any] = json.loads((run.report / "health.json").read_text(encoding="utf-8"))
+    return report
+
+
+def _row(run: Run, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(row for row in _report(run)["nodes"] if row["node_id"] == name)
+    return found
+
+
+@pytest.mark.parametrize("key", ["add_host", "ansible_facts"])
+def test_c1_a_result_changes_no_other_node(key: str, stage: Stage) -> None:
+    told = {"host_name": VOTERS[1], "host_vars": CONNECTION} if key == "add_host" else CONNECTION
+    maker = _one(lambda answer: answer.update({key: told}))
+    run, sandbox, _ = stage.play("remove", True, maker)
+    assert looks.files(run, sandbox.canary) == []
+    assert looks.others(run, stage.alone("remove", True), HOSTILE) == []
+
+
+@pytest.mark.parametrize("module", ["user", "file", "p2p_service", "p2p_release"])
+def test_c1_neither_does_that_of_a_module(module: str, stage: Stage) -> None:
+    control = {"add_host": {"host_name": VOTERS[1], "host_vars": CONNECTION}, "ansible_facts": CONNECTION}
+    maker = _modules(**{module: {**good.answer(module, good.PARAMS), **control}})
+    run, sandbox, _ = stage.play("remove", False, maker)
+    assert looks.files(run, sandbox.canary) == []
+    assert looks.others(run, stage.alone("remove", False), HOSTILE) == []
+
+
+def test_c3_a_snapshot_is_fetched_without_a_shell(stage: Stage) -> None:
+    snapshot = {**good.answer("p2p_etcd_snapshot", good.PARAMS)["snapshot"], "path": TEXTS["sftp line"]}
+    maker = _modules(p2p_etcd_snapshot={"changed": True, "snapshot": snapshot})
+    run, sandbox, _ = stage.play("voters-via", False, maker)
+    assert any(line["kind"] == "p2p_etcd_snapshot" for line in sandbox.asked(VOTERS[0])), run.output
+    assert looks.files(run, sandbox.canary) == []
+
+
+def test_c3_what_a_voter_holds_is_fetched_without_a_shell(stage: Stage) -> None:
+    salvaged = good.answer("p2p_etcd_salvage", good.PARAMS)["salvaged"]
+    for kind in ("found", "prepared"):
+        salvaged[kind] |= {"path": TEXTS["sftp line"]}
+    maker = _modules(p2p_etcd_salvage={"changed": True, "salvaged": salvaged})
+    run, sandbox, _ = stage.play("recover", False, maker)
+    assert any(line["kind"] == "p2p_etcd_salvage" for line in sandbox.asked(VOTERS[1])), run.output
+    assert looks.files(run, sandbox.canary) == []
+
+
+@pytest.mark.parametrize("scenario", ["voters-via", "recover"])
+def test_c3_a_temporary_folder_is_not_where_a_node_says(scenario: str, stage: Stage) -> None:
+    def maker(_node: str, _answer: dict[str, Any], canary: str) -> Case:
+        folder = f"/etc/x' {canary}"
+        return Case("folder", {"shell": [reply(f"ansible-tmp-1-2-3={folder}\n")]})
+
+    run, sandbox, _ = stage.play(scenario, False, maker)
+    assert looks.files(run, sandbox.canary) + looks.ended_badly(run) == []
+    name = VOTERS[0] if scenario == "voters-via" else VOTERS[1]
+    asked = [line["command"] for line in sandbox.asked(name)]
+    assert not any("/etc/x" in command for command in asked), asked
+
+
+def test_h4_a_pasted_command_is_one_command(stage: Stage) -> None:
+    def change(answer: dict[str, Any]) -> None:
+        answer["probe"]["processes"] = []
+        owner = {
+            "name": TEXTS["shell quote"],
+            "cmdline": TEXTS["shell quote"],
+            "owner": TEXTS["shell quotes"],
+        }
+        answer["probe"]["listener"] = {**owner, "pid": TEXTS["shell quote"], "orchestrator": False}
+        for page in answer["probe"]["http"].values():
+            page |= {"status": None, "body": None}
+        answer["probe"]["services"]["p2p_orchestrator"] |= {"active": "inactive", "sub": "dead", "pid": None}
+
+    run, sandbox, _ = stage.play("health", False, _one(change))
+    row = _row(run, ONE)
+    pasted = [row["remedy"], *(item["remedy"] for item in row["also"])]
+    for name in ("ssh", "ansible-playbook", "sudo", "systemctl"):
+        (sandbox.folder / "tmp" / name).write_text("#!/bin/sh\n")
+        (sandbox.folder / "tmp" / name).chmod(0o755)
+    for line in filter(None, pasted):
+        subprocess.run(
+            ["/bin/sh", "-c", line],
+            cwd=sandbox.folder / "cwd",
+            env={
+                "PATH": ":".join([str(sandbox.folder / "tmp"), "/usr/bin", "/bin"]),
+                "HOME": f"{sandbox.folder}/home",
+            },
+            check=False,
+            capture_output=True,
+            timeout=20,
+        )
+    assert not sandbox.canary.exists(), pasted
+
+
+@pytest.mark.parametrize("path", ["http.status.body.alive_peers", "http.status.body.term"])
+def test_h5_no_text_of_a_node_is_part_of_the_page(path: str, stage: Stage) -> None:
+    def change(answer: dict[str, Any]) -> None:
+        _set(path, TEXTS["image with code"])(answer)
+        _set(path.replace("status", "health"), TEXTS["image with code"])(answer)
+
+    run, _, _ = stage.play("health-voter", False, _one(change, HOSTILE_VOTER))
+    assert looks.reports(run, stage.alone("health-voter", False)) == []
+
+
+def test_h5_a_listener_that_is_not_ours_is_no_voter(stage: Stage) -> None:
+    def change(answer: dict[str, Any]) -> None:
+        answer["probe"]["listener"] = {
+            "pid": 7,
+            "name": "nginx",
+            "cmdline": "nginx",
+            "owner": "www-data",
+            "orchestrator": False,
+        }
+        answer["probe"]["processes"] = []
+
+    run, _, _ = stage.play("health-voter", False, _one(change, HOSTILE_VOTER))
+    assert HOSTILE_VOTER not in _report(run)["cluster"]["voters"]["alive"]
+
+
+@pytest.mark.parametrize("name", [ONE, HOSTILE_VOTER])
+def test_a_false_digest_of_the_ca_ends_no_run(name: str, stage: Stage) -> None:
+    scenario = "deploy" if name == ONE else "deploy-voter"
+    change = _set("digests", {"/etc/ringrift/tls/ca.crt": "0" * 64})
+    run, _, _ = stage.play(scenario, True, _one(change, name))
+    assert run.end["set"][VOTERS[2]].get("p2p_outcome", {}).get("state") == "changed", run.output
+
+
+@pytest.mark.parametrize("playbook", ["health", "deploy"])
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("services.p2p_orchestrator.restarts", "x"),
+        ("clock", "x"),
+        ("clock.unix", "x"),
+        ("http.status.body.leader_id", []),
+        ("disk.free_mb", {}),
+        ("release.built", "x"),
+    ],
+)
+def test_a_wrong_type_ends_no_run(path: str, value: Any, playbook: str, stage: Stage) -> None:
+    run, _, _ = stage.play(playbook, True, _one(_set(path, value)))
+    assert looks.ended_badly(run) == []
+    assert run.answer(ONE).get("untrusted") is True, run.answer(ONE)
+    others = [name for name in HOSTILE if name != ONE]
+    assert all("probe" in run.answer(name) for name in others)
+    assert looks.others(run, stage.alone(playbook, True), HOSTILE) == []
+    if playbook == "health":
+        assert _row(run, ONE)["state"] == "untrusted_answer"
+
+
+@pytest.mark.parametrize(
+    "text", ["colour", "clipboard", "hyperlink", "CSI of eight bits", "bidi", "carriage return"]
+)
+def test_no_text_of_a_node_controls_the_terminal(text: str, stage: Stage) -> None:
+    def change(answer: dict[str, Any]) -> None:
+        answer["probe"]["processes"].append(
+            {
+                "kind": "manual",
+                "pid": 7,
+                "cmdline": f"python {TEXTS[text]}",
+                "age_seconds": 1,
+                "owner": "a",
+                "unit": None,
+            }
+        )
+        answer["probe"]["watchdogs"] = [{"path": "/etc/crontab", "line": TEXTS[text]}]
+        answer["probe"]["services"]["p2p_orchestrator"]["log"] = [TEXTS[text]]
+        answer["probe"]["errors"] = {"disk": TEXTS[text]}
+
+    run, _, _ = stage.play("health", False, _one(change))
+    assert _row(run, ONE)["state"] != "ok"
+    assert looks.terminal(run) == []
+
+
+def test_one_node_chooses_no_release_for_all(stage: Stage) -> None:
+    newer, older = "9.9.9-ffffffffffff", "0.0.1-ffffffffffff"
+
+    def change(answer: dict[str, Any]) -> None:
+        release = answer["probe"]["release"]
+        release |= {"name": newer, "previous": older, "available": [older], "built": {newer: 9e9, older: 8e9}}
+
+    run, _, _ = stage.play("rollback", True, _one(change))
+    assert run.end["set"][VOTERS[0]]["p2p_rollback"]["name"] == OLD
+    assert looks.others(run, stage.alone("rollback", True), HOSTILE) == []
+
+
+def test_one_node_s_interpreter_is_not_that_of_others(stage: Stage) -> None:
+    lacking: Replies = {"*": [reply("", stderr="sh: 1: python3: not found\n", rc=127)]}
+
+    def maker(node: str, answer: dict[str, Any], canary: str) -> Case:
+        if node != ONE:
+            return Case("no interpreter", lacking)
+        return Case("its own", said(probe_text(answer, "/opt/mine/python3"), canary))
+
+    run, _, _ = stage.play("health-all", False, maker)
+    known = {name: run.end["facts"].get(name, {}).get("discovered_interpreter_python") for name in NAMES}
+    assert [name for name, path in known.items() if path == "/opt/mine/python3" and name != ONE] == []
+
+
+def test_a_c_library_of_many_digits_is_believed_by_nobody(stage: Stage) -> None:
+    change = _set("platform.libc", "glibc 2.2000000")
+    run, _, _ = stage.play("health", False, _one(change))
+    assert _row(run, ONE)["state"] == "untrusted_answer"
+
+
+def test_no_link_of_a_node_is_one_in_markdown(stage: Stage) -> None:
+    def change(answer: dict[str, Any]) -> None:
+        answer["probe"]["processes"].append(
+            {
+                "kind": "manual",
+                "pid": 7,
+                "age_seconds": 1,
+                "owner": "a",
+                "unit": None,
+                "cmdline": TEXTS["Markdown link"],
+            }
+        )
+
+    run, _, _ = stage.play("health", False, _one(change))
+    assert "192.0.2.1" in json.dumps(_row(run, ONE))
+    assert looks.reports(run, stage.alone("health", False)) == []
+
+
+@pytest.mark.parametrize("path", ['~/x"; touch @CANARY@; "', "~/x$(touch @CANARY@)", "~/x`touch @CANARY@`"])
+def test_a_path_of_the_fleet_file_is_no_command(path: str, stage: Stage) -> None:
+    """A fleet file is shared; its paths reach a node's settings, which a shell reads."""
+    _, sandbox, _ = stage.play("health", False, _one(lambda _: None))
+    file = sandbox.folder / "fleet/distributed_hosts.yaml"
+    given = path.replace(CANARY, str(sandbox.canary))
+    file.write_text(
+        file.read_text().replace(
+            "ringrift_path: ~/ringrift/ai-service", f"ringrift_path: {json.dumps(given)}"
+        )
+    )
+    run = sandbox.run("deploy.yml", "--check", "--diff")
+    conf = [line for line in run.output.splitlines() if line.lstrip("+").startswith("RINGRIFT_PATH=")]
+    for line in conf:
+        subprocess.run(["/bin/sh", "-c", line.lstrip("+")], check=False, env=os.environ, capture_output=True)
+    assert run.code != 0 or conf, run.output
+    assert not sandbox.canary.exists(), conf
