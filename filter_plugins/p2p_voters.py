@@ -196,7 +196,7 @@ def _why_versions(found: Change, quorum: Mapping[str, Any], answers: Mapping[str
 
 
 def _number(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.partition("-")[0].split(".") if part.isdigit())
+    return tuple(int(part) for part in version.partition("-")[0].split(".") if part.isdecimal())
 
 
 def _store(answers: Mapping[str, Answer], name: str) -> Mapping[str, Any]:

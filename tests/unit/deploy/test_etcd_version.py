@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from filter_plugins.p2p_etcd_version import changing, parse, refusal, step_refusal, versions
-from tests.unit.deploy.conftest import dead, voter
+from filter_plugins.p2p_quorum import store_quorum
+from filter_plugins.p2p_voters import change
+from tests.unit.deploy.conftest import blank, dead, voter
 
 LIVE = {"a": "3.4.23", "b": "3.4.23", "c": "3.4.23"}
 VOTERS = ["a", "b", "c"]
@@ -81,3 +83,15 @@ def test_no_voter_is_left_at_another_version() -> None:
 def test_a_blank_voter_does_not_mix_versions() -> None:
     live = {"a": "3.4.23", "b": "3.4.23"}
     assert "stays on a, b" in refusal("3.5.16", live, VOTERS, ["c"])
+
+
+@pytest.mark.parametrize(
+    "text", ["", ".", "3", "3.4", "..", "+.+.+", "9" * 64, "3.4.~", "v", "-", "\u00b2.1.1"]
+)
+def test_a_version_that_cannot_be_read_is_none(text: str) -> None:
+    assert parse(text) is None
+    assert step_refusal(text, "3.5.21") == ""
+    answers = {name: voter(name, version="3.5.21") for name in VOTERS} | {"d": blank()}
+    answers["a"] = voter("a", version=text)
+    refused = change(answers, ["a", "b", "d"], store_quorum(answers), {}, etcd_service="x")["refused"]
+    assert ("different versions of etcd" in refused) is bool(text)
