@@ -29,7 +29,7 @@ p2p_voters: [hetzner-a, hetzner-b, hetzner-c]
 """
 
 PATIENCE = 120.0  # seconds that an orchestrator may take on a busy machine
-# Two nodes on this machine, without SSH; both vote.
+# Two nodes on this machine, without SSH; one votes.
 PAIR = """
 hosts:
   local-a: {{ssh_host: localhost, ssh_user: root, role: cpu, status: ready, p2p_enabled: true, p2p_port: {0}}}
@@ -173,11 +173,12 @@ def test_two_leaders_are_asked_again_and_then_critical(run: Run) -> None:
     with ExitStack() as stack:
         for name, port in zip(("local-a", "local-b"), ports, strict=True):
             stack.enter_context(_orchestrator(name, port, run.folder))
-        done = run(*PYTHON, "-v", "-e", "p2p_health_election_wait=1", fleet=PAIR.format(*ports))
+        both_vote = PAIR.format(*ports).replace("[local-a]", "[local-a, local-b]")
+        done = run(*PYTHON, "-v", "-e", "p2p_health_election_wait=1", fleet=both_vote)
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stdout.count("[p2p_health : Every node says what it is]") == 2
     cluster = json.loads((run.reports / "health.json").read_text())["cluster"]
-    assert cluster["problems"][0]["kind"] == "two_leaders"
+    assert "two_leaders" in {item["kind"] for item in cluster["problems"]}
     assert cluster["leaders_reported"] == ["local-a", "local-b"]
 
 
