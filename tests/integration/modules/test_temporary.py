@@ -48,3 +48,28 @@ def test_who_makes_the_folder_beforehand_gets_nothing(node: Node, monkeypatch: p
     node.sh("rm /root/p2p-file")
     assert node.sh(f"stat -Lc %y {THEIRS}; stat -c '%U:%G %a' /etc/shadow /etc; ls -A /root") == before
     assert node.sh("ls -d /tmp/got-* /tmp/ansible* 2>/dev/null || true") == ""
+
+
+@pytest.fixture
+def tenant(node: Node) -> Iterator[str]:
+    """A user with `sudo` whose home has a space in its name."""
+    node.sh(
+        "mkdir -p '/srv/odd home'; useradd -m -d '/srv/odd home/carl' carl;"
+        "echo 'carl ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/carl"
+    )
+    yield "carl"
+    node.sh("userdel -r carl; rm -rf '/srv/odd home' /etc/sudoers.d/carl /etc/p2p-file")
+
+
+@pytest.mark.parametrize("pipelining", ["True", "False"])
+def test_a_run_leaves_nothing_in_the_home_of_who_logs_in_nor_in_roots(
+    node: Node, tenant: str, pipelining: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANSIBLE_PIPELINING", pipelining)
+    monkeypatch.setenv("ANSIBLE_BECOME", "True")
+    look = "ls -A '/srv/odd home/carl' /root /tmp"
+    before = node.sh(look)
+    answer = node.module("ansible.builtin.copy", user=tenant, content="x", dest="/etc/p2p-file", mode="0600")
+    assert not answer["failed"], answer
+    assert node.sh("stat -c %U /etc/p2p-file") == "root"
+    assert node.sh(look) == before
