@@ -28,7 +28,7 @@ _MARKS = re.compile(
     r"|:(?=/)|/(?=/)|(?<=/)/"  # http://, and //host
     r"|(?<=[Ww]{3})\.|\.(?=[^\W\d])"  # www., and a name of a domain
 )
-_LINE_START = re.compile(r"\A(?P<number>\d*)(?P<mark>(?<!\d)[-+=:]|(?<=\d)[.)])")
+_LINE_START = re.compile(r"\A(?P<number>\d*)(?P<mark>(?<!\d)[-+=:]|(?<=\d)[.)](?=\s|\Z))")
 _BACKTICKS = re.compile("`+")
 # No escape keeps a renderer from making a link of it, or a mention.
 _ADDRESS = re.compile(r"([^\s|]*@[^\s|]*)")
