@@ -103,7 +103,7 @@ class Prepared(TaskExecutor):  # type: ignore[misc]  # Ansible ships no type inf
         """
         told = self._execute(self._task_templar, self._job_vars)
         held: Held | None = getattr(self, "_handler", None)
-        if held is None:
+        if held is None or told.get("failed"):
             raise AnsibleError(str(told.get("msg") or told))
         return held
 

@@ -30,6 +30,7 @@ from .words import (
     Url,
     Version,
     Word,
+    WordOrNone,
 )
 
 Many = Meta(max_length=20_000)
@@ -107,7 +108,7 @@ class Service(Struct, kw_only=True):
 
     load: Word
     active: Word
-    sub: Word | Literal[""] = ""
+    sub: WordOrNone = ""
     enabled: Word | None = None
     unit_path: Line | None = None
     unit_sha256: Sha256 | None = None

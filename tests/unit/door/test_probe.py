@@ -119,6 +119,27 @@ def test_what_does_not_fit_is_named(path: tuple[Any, ...], value: object, where:
     assert where in str(told.value)
 
 
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("services", "p2p_orchestrator", "sub"), ""),
+        (("services", "p2p_orchestrator", "exit_status"), -15),
+        (("http", "status", "body", "leader_id"), ""),
+        (("etcd", "members", 0, "name"), ""),
+        (("platform", "libc"), "musl"),
+        (("clock", "unix"), 5),
+        (("release",), None),
+        (("memory", "load"), None),
+        (("listener",), None),
+    ],
+)
+def test_what_a_node_may_well_say_fits(path: tuple[Any, ...], value: object) -> None:
+    found: Any = read.probe(put(recorded(), path, value), OPTIONS)
+    for key in path:
+        found = found[key]
+    assert found == value
+
+
 def test_a_node_speaks_of_what_it_was_asked_for_and_of_nothing_else() -> None:
     raw = recorded()
     raw["services"]["somebody-elses"] = raw["services"]["p2p_orchestrator"]
