@@ -257,11 +257,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
 def _shared(answers: Mapping[str, Answer]) -> dict[str, Any]:
     """Return the interpreter that all nodes have: what a task that runs once learns holds for all of them.
 
-    One node that names another than the rest, or none, decides for nobody: each is looked for then.
+    One node that names another than the rest, or none, decides for nobody: each is looked for then. One whose
+    answer is not believed is as one that is not reached.
     """
     found = {
         (node.get("ansible_facts") or {}).get(DISCOVERED)
         for node in answers.values()
-        if not node.get("unreachable")
+        if not node.get("unreachable") and not node.get("untrusted")
     }
     return {"ansible_facts": {DISCOVERED: found.pop()}} if len(found) == 1 and None not in found else {}
