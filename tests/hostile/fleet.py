@@ -84,10 +84,10 @@ class Sandbox:
 
     def __init__(self, folder: Path, deployed: Path | None = None) -> None:
         self.folder, self.digest = folder, ""
-        for name in ("home/.ssh", "tmp", "cwd", "fleet/nodes", "fleet/log", "fleet/group_vars"):
+        for name in ("home/.ssh", "tmp", "cwd", "fleet/nodes", "fleet/log"):
             (folder / name).mkdir(parents=True)
         for name in ("home/.ssh/id_cluster", "home/.ssh/config", "home/.bashrc", "cwd/ansible.cfg.txt"):
-            (folder / name).write_text("mine\n", encoding="utf-8")
+            (folder / name).write_text("# mine\n", encoding="utf-8")
         (folder / "home/.ssh/id_cluster").chmod(0o600)
         self.state = folder / "state"
         if deployed is not None:
@@ -100,11 +100,9 @@ class Sandbox:
         (fleet / "distributed_hosts.yaml").write_text(
             yaml.safe_dump(simulated.fleet(COUNT), sort_keys=False), encoding="utf-8"
         )
-        program = shlex.join([sys.executable, "-IS", str(HERE / "standin/ssh.py"), str(fleet)])
-        _program(fleet / "ssh", f'exec {program} "$@"')
-        _program(fleet / "sftp", f'exec sftp -S {fleet}/ssh "$@"')
-        settings = {"ansible_ssh_executable": f"{fleet}/ssh", "ansible_sftp_executable": f"{fleet}/sftp"}
-        (fleet / "group_vars/all.yml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+        played = shlex.join([sys.executable, "-IS", str(HERE / "standin/ssh.py"), str(fleet)])
+        program(fleet / "ssh", f'exec {played} "$@"')
+        program(fleet / "sftp", f'exec sftp -S {fleet}/ssh "$@"')
         self.addresses = {name: host["ssh_host"] for name, host in simulated.fleet(COUNT)["hosts"].items()}
         for name, answer in self.answers().items():
             self.play(name, answer)
@@ -148,8 +146,13 @@ class Sandbox:
             "p2p_health_timeout": 20,
             "p2p_health_report_dir": str(self.folder / "reports"),
         }
-        program = str(Path(sys.executable).with_name("ansible-playbook"))
-        command = [program, "-i", str(self.folder / "fleet/distributed_hosts.yaml"), str(PROJECT / playbook)]
+        playbooks = str(Path(sys.executable).with_name("ansible-playbook"))
+        command = [
+            playbooks,
+            "-i",
+            str(self.folder / "fleet/distributed_hosts.yaml"),
+            str(PROJECT / playbook),
+        ]
         began = time.monotonic()
         with (self.folder / "output.txt").open("wb") as stream:
             process = subprocess.Popen(
@@ -187,12 +190,14 @@ class Sandbox:
             "HOME": str(self.folder / "home"),
             "TMPDIR": str(self.folder / "tmp"),
             "LANG": "C.UTF-8",
-            "PYTHONFAULTHANDLER": "1",
             "USER": "operator",
             "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_CALLBACK_PLUGINS": ":".join(map(str, folders)),
             "ANSIBLE_CALLBACKS_ENABLED": "hostile_end",
+            # Started by the project's own way to nodes (scripts/node-ssh).
+            "ANSIBLE_SSH_EXECUTABLE": str(self.folder / "fleet/ssh"),
+            "ANSIBLE_SFTP_EXECUTABLE": str(self.folder / "fleet/sftp"),
             "P2P_HOSTILE_END": str(end),
             "P2P_STATE_DIR": str(self.state),
         }
@@ -228,6 +233,7 @@ def drifted(answer: Mapping[str, Any], *parts: str) -> dict[str, Any]:
     return found
 
 
-def _program(path: Path, line: str) -> None:
+def program(path: Path, line: str) -> None:
+    """Write a shell script of one line."""
     path.write_text(f"#!/bin/sh\n{line}\n", encoding="utf-8")
     path.chmod(0o755)

@@ -11,14 +11,25 @@ import copy
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.hostile import looks
 from tests.hostile.cases import Case, said
-from tests.hostile.fleet import HOSTILE, HOSTILE_VOTER, NAMES, VOTERS, Replies, Run, probe_text, reply
+from tests.hostile.fleet import (
+    HOSTILE,
+    HOSTILE_VOTER,
+    NAMES,
+    VOTERS,
+    Replies,
+    Run,
+    Sandbox,
+    probe_text,
+    reply,
+)
 from tests.hostile.payloads import CANARY, CONNECTION, TEXTS
 from tests.hostile.runs import Maker, Stage
 from tests.hostile.scenarios import OLD
@@ -37,6 +48,15 @@ def _one(change: Change, name: str = ONE, interpreter: str = "/usr/bin/python3")
         found = copy.deepcopy(answer)
         change(found)
         return Case("changed", said(probe_text(found, interpreter), canary))
+
+    return maker
+
+
+def _each(changes: Sequence[Change], names: Sequence[str] = tuple(HOSTILE)) -> Maker:
+    """Return what makes each hostile node answer the probe with a change of its own."""
+
+    def maker(node: str, answer: dict[str, Any], canary: str) -> Case:
+        return _one(changes[names.index(node)], node)(node, answer, canary)
 
     return maker
 
@@ -82,10 +102,15 @@ def test_c1_a_result_changes_no_other_node(key: str, stage: Stage) -> None:
     assert looks.others(run, stage.alone("remove", True), HOSTILE) == []
 
 
-@pytest.mark.parametrize("module", ["user", "file", "p2p_service", "p2p_release"])
-def test_c1_neither_does_that_of_a_module(module: str, stage: Stage) -> None:
+def test_c1_neither_does_that_of_a_module(stage: Stage) -> None:
     control = {"add_host": {"host_name": VOTERS[1], "host_vars": CONNECTION}, "ansible_facts": CONNECTION}
-    maker = _modules(**{module: {**good.answer(module, good.PARAMS), **control}})
+    modules = ("user", "file", "p2p_service", "p2p_release")
+
+    def maker(name: str, answer: dict[str, Any], canary: str) -> Case:
+        module = modules[HOSTILE.index(name)]
+        told = {**good.answer(module, good.PARAMS), **control}
+        return _modules(**{module: told})(name, answer, canary)
+
     run, sandbox, _ = stage.play("remove", False, maker)
     assert looks.files(run, sandbox.canary) == []
     assert looks.others(run, stage.alone("remove", False), HOSTILE) == []
@@ -156,12 +181,20 @@ def test_h4_a_pasted_command_is_one_command(stage: Stage) -> None:
     assert not sandbox.canary.exists(), pasted
 
 
-@pytest.mark.parametrize("path", ["http.status.body.alive_peers", "http.status.body.term"])
-def test_h5_no_text_of_a_node_is_part_of_the_page(path: str, stage: Stage) -> None:
-    def change(answer: dict[str, Any]) -> None:
-        _set(path, TEXTS["image with code"])(answer)
-        _set(path.replace("status", "health"), TEXTS["image with code"])(answer)
+def test_h5_no_text_of_a_node_is_part_of_the_page(stage: Stage) -> None:
+    paths = (
+        "http.status.body.alive_peers",
+        "http.status.body.term",
+        "http.health.body.term",
+        "disk.used_percent",
+    )
+    maker = _each([_set(path, TEXTS["image with code"]) for path in paths])
+    run, _, _ = stage.play("health", False, maker)
+    assert looks.reports(run, stage.alone("health", False)) == []
 
+
+def test_h5_no_term_of_a_voter_is_part_of_the_page(stage: Stage) -> None:
+    change = _set("http.status.body.term", TEXTS["image with code"])
     run, _, _ = stage.play("health-voter", False, _one(change, HOSTILE_VOTER))
     assert looks.reports(run, stage.alone("health-voter", False)) == []
 
@@ -190,49 +223,47 @@ def test_a_false_digest_of_the_ca_ends_no_run(name: str, stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("playbook", ["health", "deploy"])
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        ("services.p2p_orchestrator.restarts", "x"),
-        ("clock", "x"),
-        ("clock.unix", "x"),
-        ("http.status.body.leader_id", []),
-        ("disk.free_mb", {}),
-        ("release.built", "x"),
-    ],
-)
-def test_a_wrong_type_ends_no_run(path: str, value: Any, playbook: str, stage: Stage) -> None:
-    run, _, _ = stage.play(playbook, True, _one(_set(path, value)))
+def test_a_wrong_type_ends_no_run(playbook: str, stage: Stage) -> None:
+    wrong: dict[str, Any] = {
+        "services.p2p_orchestrator.restarts": "x",
+        "clock": "x",
+        "http.status.body.leader_id": [],
+        "release.built": "x",
+    }
+    run, _, _ = stage.play(playbook, True, _each([_set(path, value) for path, value in wrong.items()]))
     assert looks.ended_badly(run) == []
-    assert run.answer(ONE).get("untrusted") is True, run.answer(ONE)
-    others = [name for name in HOSTILE if name != ONE]
-    assert all("probe" in run.answer(name) for name in others)
+    assert {name: run.answer(name).get("untrusted") for name in HOSTILE} == dict.fromkeys(HOSTILE, True)
     assert looks.others(run, stage.alone(playbook, True), HOSTILE) == []
     if playbook == "health":
-        assert _row(run, ONE)["state"] == "untrusted_answer"
+        states = {name: _row(run, name)["state"] for name in HOSTILE}
+        assert states == dict.fromkeys(HOSTILE, "untrusted_answer")
 
 
-@pytest.mark.parametrize(
-    "text", ["colour", "clipboard", "hyperlink", "CSI of eight bits", "bidi", "carriage return"]
-)
-def test_no_text_of_a_node_controls_the_terminal(text: str, stage: Stage) -> None:
-    def change(answer: dict[str, Any]) -> None:
-        answer["probe"]["processes"].append(
-            {
-                "kind": "manual",
-                "pid": 7,
-                "cmdline": f"python {TEXTS[text]}",
-                "age_seconds": 1,
-                "owner": "a",
-                "unit": None,
-            }
-        )
-        answer["probe"]["watchdogs"] = [{"path": "/etc/crontab", "line": TEXTS[text]}]
-        answer["probe"]["services"]["p2p_orchestrator"]["log"] = [TEXTS[text]]
-        answer["probe"]["errors"] = {"disk": TEXTS[text]}
+def test_no_text_of_a_node_controls_the_terminal(stage: Stage) -> None:
+    def says(text: str) -> Change:
+        def change(answer: dict[str, Any]) -> None:
+            answer["probe"]["processes"].append(
+                {"kind": "manual", "pid": 7, "cmdline": text, "age_seconds": 1, "owner": "a", "unit": None}
+            )
+            answer["probe"]["watchdogs"] = [{"path": "/etc/crontab", "line": text}]
+            answer["probe"]["services"]["p2p_orchestrator"]["log"] = [text]
+            answer["probe"]["errors"] = {"disk": text}
 
-    run, _, _ = stage.play("health", False, _one(change))
-    assert _row(run, ONE)["state"] != "ok"
+        return change
+
+    names = (
+        "colour",
+        "clipboard",
+        "hyperlink",
+        "CSI of eight bits",
+        "bidi",
+        "carriage return",
+        "title",
+        "NUL",
+    )
+    told = [f"python {TEXTS[name]}" for name in names]
+    run, _, _ = stage.play("health-many", False, _each([says(text) for text in told], NAMES[len(VOTERS) :]))
+    assert {_row(run, name)["state"] for name in NAMES[len(VOTERS) :]} == {"legacy_service"}
     assert looks.terminal(run) == []
 
 
@@ -286,9 +317,9 @@ def test_no_link_of_a_node_is_one_in_markdown(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("path", ['~/x"; touch @CANARY@; "', "~/x$(touch @CANARY@)", "~/x`touch @CANARY@`"])
-def test_a_path_of_the_fleet_file_is_no_command(path: str, stage: Stage) -> None:
+def test_a_path_of_the_fleet_file_is_no_command(path: str, tmp_path: Path) -> None:
     """A fleet file is shared; its paths reach a node's settings, which a shell reads."""
-    _, sandbox, _ = stage.play("health", False, _one(lambda _: None))
+    sandbox = Sandbox(tmp_path / "s")
     file = sandbox.folder / "fleet/distributed_hosts.yaml"
     given = path.replace(CANARY, str(sandbox.canary))
     file.write_text(
