@@ -214,7 +214,16 @@ class Sandbox:
     def _strange(self, before: Mapping[str, str]) -> list[str]:
         """Return which files were written, or taken away, that are not this project's."""
         after = self._files()
-        own = ("state/", "reports/", "fleet/log/", "end.json", "output.txt", "home/.ansible/", "home/.cache/")
+        own = (
+            "state/",
+            "reports/",
+            "fleet/log/",
+            "end.json",
+            "output.txt",
+            "home/.ansible/",
+            "home/.cache/",
+            "home/.rustup/",
+        )
         return sorted(
             name
             for name in {*before, *after}

@@ -98,9 +98,10 @@ def others(run: Run, alone: Run, hostile: Iterable[str]) -> list[str]:
                 now, then = _of_each(now), _of_each(then)
             found += _differences(f"{name}: {part}", now, then)
     for name in names:
-        taken = {key for part in ("set", "facts") for key in run.end[part].get(name, {})}
+        # Facts are no variables here (inject_facts_as_vars).
+        known = run.end["set"].get(name, {})
         strange = sorted(
-            key for key in taken if key.startswith("ansible_") and not key.startswith("ansible_failed_")
+            key for key in known if key.startswith("ansible_") and not key.startswith("ansible_failed_")
         )
         found += [f"{name}: it set {', '.join(strange)}"] if strange else []
         if len(str(run.end["facts"].get(name, {}).get("discovered_interpreter_python", ""))) > 200:
@@ -123,11 +124,12 @@ def _of_each(known: Mapping[str, Any]) -> dict[str, Any]:
         "target",
     )
     asked = (known.get("p2p_health_nodes") or {}).get("nodes")
-    single = ("p2p_outcome", "p2p_member_node", "p2p_node_leaving", "p2p_rollback", "p2p_orchestrator_ran")
+    single = ("p2p_outcome", "p2p_member_node", "p2p_node_leaving", "p2p_orchestrator_ran")
     return {
         **{key: known.get(key) for key in single},
         **{key: plan.get(key) for key in stages},
         "answers": asked,
+        "rollback": (known.get("p2p_rollback") or {}).get("name"),
     }
 
 

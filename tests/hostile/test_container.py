@@ -17,6 +17,7 @@ from tests.hostile import looks
 from tests.hostile.cases import Written
 from tests.hostile.fleet import HOSTILE, Run, Sandbox, program
 from tests.hostile.payloads import CONTROL, NESTED, TEXTS
+from tests.hostile.runs import PREVIEW
 from tests.hostile.standin.good import NOW
 
 IMAGE = os.environ.get("P2P_NODE_IMAGE", "p2p-cluster/node:debian-12")
@@ -142,18 +143,26 @@ def _answers(canary: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize(("playbook", "words"), [("health.yml", ()), ("deploy.yml", ("--check", "--diff"))])
-@pytest.mark.parametrize("lie", ["keys", "nested", "texts", "flood", "shell"])
+@pytest.mark.parametrize(
+    ("lie", "playbook"),
+    [
+        *((lie, "health.yml") for lie in ("keys", "nested", "texts", "flood", "shell")),
+        *((lie, "deploy.yml") for lie in ("keys", "flood")),
+    ],
+)
 def test_a_machine_that_lies_harms_nobody(
-    lie: str, playbook: str, words: tuple[str, ...], machines: Machines, tmp_path: Path
+    lie: str, playbook: str, machines: Machines, tmp_path: Path
 ) -> None:
     canary = tmp_path / "s/ran"
     machines.put(LIAR, "/usr/bin/python3", FLOOD if lie == "flood" else PYTHON)
+    machines.sh(LIAR, "for other in /usr/bin/python3.[0-9]*; do ln -sf python3 $other; done")
     machines.put(LIAR, "/usr/bin/liar", SHELL)
     machines.put(LIAR, "/answer", _answers(canary).get(lie, ""))
     machines.sh(LIAR, f"usermod -s {'/usr/bin/liar' if lie == 'shell' else '/bin/bash'} root")
-    run, sandbox = machines.run(tmp_path / "s", playbook, *words)
+    run, sandbox = machines.run(tmp_path / "s", playbook, *(PREVIEW if playbook == "deploy.yml" else ()))
     found = [*looks.ended_badly(run), *looks.terminal(run), *looks.files(run, sandbox.canary)]
     assert found == [], run.output[-2000:]
     assert "probe" in run.answer(WELL), run.answer(WELL)
+    # Keys that are not known are dropped, and texts cleaned: the rest of such an answer is one.
+    assert lie in ("keys", "texts") or "probe" not in run.answer(LIAR)
     assert set(run.end["hosts"]) == {WELL, LIAR}
