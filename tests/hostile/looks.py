@@ -169,6 +169,9 @@ def _differences(where: str, now: Any, then: Any) -> list[str]:
             for index, pair in enumerate(zip(now, then, strict=True))
             for line in _differences(f"{where}[{index}]", *pair)
         ][:5]
+    # Where not all nodes told the same interpreter each is looked for by itself; none is given another's.
+    if now is None and where.endswith(("discovered_interpreter_python", "p2p_health_nodes.ansible_facts")):
+        return []
     return [] if now == then else [f"{where}: {str(now)[:200]!r} is not {str(then)[:200]!r}"]
 
 
