@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections.abc import Iterable
 from pathlib import Path
@@ -95,4 +96,5 @@ class ActionModule(Fetching):
                 " Make room or name another directory with etcd_snapshot_dir; nothing was changed"
             ) from error
         finally:
-            fetched.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                fetched.unlink()

@@ -129,10 +129,19 @@ def result(module: str, raw: Mapping[str, Any]) -> Answer:
             return _failure(raw)
         if module not in SCHEMAS:
             return untrusted(f"it is no answer of {module}")
-        found: Answer = msgspec.to_builtins(_fit(raw, SCHEMAS[module], module))
+        found: Answer = msgspec.to_builtins(_fit(_with_warnings(raw), SCHEMAS[module], module))
     except UntrustedError as error:
         return untrusted(error)
     return found | interpreter(raw)
+
+
+def _with_warnings(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a result whose warnings are texts: some releases of Ansible make objects of them."""
+    warnings = raw.get("warnings")
+    if not isinstance(warnings, list | tuple):
+        return raw
+    texts = [getattr(getattr(item, "event", item), "msg", item) for item in warnings]
+    return {**raw, "warnings": texts}
 
 
 def _failure(raw: Mapping[str, Any]) -> Answer:

@@ -7,6 +7,7 @@ import hashlib
 import shlex
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -93,6 +94,12 @@ def test_what_does_not_fit_makes_the_answer_untrusted(
     assert found["failed"] is True
     assert where in found["msg"]
     assert set(found) == {"changed", "failed", "untrusted", "msg"}
+
+
+def test_warnings_go_on_as_texts() -> None:
+    told = SimpleNamespace(event=SimpleNamespace(msg="old\x1b[2J"))
+    found = read.result("p2p_release", {"changed": True, "warnings": ["plain", told]})
+    assert found["warnings"] == ["plain", "old[2J"]
 
 
 def test_a_failure_says_why_in_texts_that_are_clean_and_cut() -> None:
