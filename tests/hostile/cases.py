@@ -75,9 +75,9 @@ def mutate(document: Document, chance: random.Random, most: int = 3) -> tuple[st
         how = chance.choice(("put", "put", "put", "put", "key", "remove", "twice", "control"))
         if how == "control":
             name = chance.choice(list(CONTROL))
-            found[name] = CONTROL[name]
+            found[name] = copy.deepcopy(CONTROL[name])
         elif how == "put":
-            put(found, place, VALUES[name])
+            put(found, place, copy.deepcopy(VALUES[name]))
         else:
             holder: Any = found
             for key in place[:-1]:
@@ -85,7 +85,7 @@ def mutate(document: Document, chance: random.Random, most: int = 3) -> tuple[st
             if how == "twice" and isinstance(holder, dict):
                 holder[f"{place[-1]}"] = Raw(f'1, "{place[-1]}": {json.dumps([])}')
             elif how == "key" and isinstance(holder, dict):
-                holder[str(VALUES[name])[:200]] = VALUES[name]
+                holder[str(VALUES[name])[:200]] = copy.deepcopy(VALUES[name])
             else:
                 del holder[place[-1]]
         told.append(f"{how} {name} at {'.'.join(map(str, place))[:80]}")
@@ -224,7 +224,7 @@ def modules(canary: str, chance: random.Random) -> Case:
         how, document = mutate(true, chance, most=2)
         if chance.random() < 0.5:
             key = chance.choice(list(CONTROL))
-            document[key], how = CONTROL[key], f"{how}; {key}"
+            document[key], how = copy.deepcopy(CONTROL[key]), f"{how}; {key}"
         replies[module] = [reply(Written(document, canary).text + "\n")]
         told.append(f"{module}: {how}")
     if chance.random() < 0.3:

@@ -75,6 +75,10 @@ class Run:
             if node in nodes:
                 found: dict[str, Any] = nodes[node]
                 return found
+            for asked in known.get("p2p_voters_asked", {}).get("results", []):
+                if asked.get("item") == node:
+                    voter: dict[str, Any] = asked
+                    return voter
         leaving: dict[str, Any] = self.end.get("set", {}).get(node, {}).get("p2p_node_leaving", {})
         return leaving
 

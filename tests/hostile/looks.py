@@ -41,7 +41,7 @@ _TIMES = frozenset(
             "ms",
             "seconds",
         ),
-        *("path", "src", "repository", "age_seconds", "last_seen", "uuid", "ansible_failed_task"),
+        *("path", "src", "repository", "age_seconds", "last_seen", "uuid", "ansible_failed_task", "crl"),
     )
 )
 
@@ -136,7 +136,9 @@ def _of_each(known: Mapping[str, Any]) -> dict[str, Any]:
 def _known(value: Any, hostile: set[str]) -> Any:
     """Return a value without times and without what it says of hostile nodes."""
     if isinstance(value, Mapping):
-        return {key: _known(item, hostile) for key, item in value.items() if key not in {*_TIMES, *hostile}}
+        # A loop in which one node was not reached says so of itself; what does not fit is a failure.
+        dropped = {*_TIMES, *hostile, *(("unreachable", "failed") if "results" in value else ())}
+        return {key: _known(item, hostile) for key, item in value.items() if key not in dropped}
     if isinstance(value, list):
         return [_known(item, hostile) for item in value if not _about(item, hostile)]
     if isinstance(value, str):
