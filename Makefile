@@ -87,7 +87,7 @@ test-preview: venv image ## each playbook previewed and run over the same fleet 
 .PHONY: test-hostile
 test-hostile: venv image ## every playbook over nodes that lie: a sample by HOSTILE_SEED, everything with FULL=1
 	scripts/programs ssh=openssh-client
-	pytest -n 2 tests/hostile
+	pytest -n 2 --dist loadgroup tests/hostile
 
 .PHONY: test-modules
 test-modules: venv image ## the modules alone: unit tests, and every managed thing of a real node changed in turn
