@@ -115,7 +115,8 @@ class Service(Struct, kw_only=True):
     drop_ins: Annotated[list[Line], Few] = []
     reload_needed: bool = False
     restarts: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
-    result: Word | None = None
+    # supervisord and launchd say it in words: `not running`, `supervisord does not run`.
+    result: Line | None = None
     exit_status: ExitStatus | None = None
     pid: ProcessId | None = None
     started_at: Seconds | None = None

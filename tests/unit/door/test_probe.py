@@ -124,6 +124,8 @@ def test_what_does_not_fit_is_named(path: tuple[Any, ...], value: object, where:
     [
         (("services", "p2p_orchestrator", "sub"), ""),
         (("services", "p2p_orchestrator", "exit_status"), -15),
+        (("services", "p2p_orchestrator", "result"), "not running"),
+        (("services", "p2p_orchestrator", "result"), "supervisord (process 7) does not answer: timed out"),
         (("http", "status", "body", "leader_id"), ""),
         (("etcd", "members", 0, "name"), ""),
         (("platform", "libc"), "musl"),
