@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -75,6 +76,10 @@ def probe(raw: object, options: Mapping[str, Any]) -> Answer:
     ]
     found["reach"] = _reached(options.get("reach") or [], found["reach"])
     found["voter"] = bool(options.get("voter"))
+    for page in found["http"].values():
+        # Who reads that a page was answered reads its document.
+        if page["status"] == HTTPStatus.OK and page["body"] is None:
+            page |= {"status": None, "error": page["error"] or "what answers there gives no document"}
     return found
 
 

@@ -15,6 +15,8 @@ from ansible_collections.p2p.cluster.plugins.plugin_utils.door.read import Untru
 from hypothesis import given
 from hypothesis import strategies as st
 
+from filter_plugins.p2p_plan import why_split
+from filter_plugins.p2p_quorum import orchestrator_quorum, store_quorum
 from module_utils.p2p_local_http import trimmed_status
 from tests.bench.scale.simulated import RECORDED
 
@@ -169,6 +171,18 @@ def test_what_listens_and_is_no_orchestrator_says_nothing() -> None:
     # Where another user's process may not be looked into, nobody knows whose it is.
     raw["listener"] |= {"pid": None, "name": None, "cmdline": None}
     assert read.probe(raw, OPTIONS)["http"]["status"]["body"]["role"]
+
+
+@pytest.mark.parametrize("body", [None, [], "<html>", 7])
+def test_a_page_without_a_document_is_no_answer(body: object) -> None:
+    raw = recorded()
+    raw["http"]["status"]["body"] = body
+    found = read.probe(raw, OPTIONS)
+    assert found["http"]["status"]["status"] is None
+    # So no filter looks into a document that is not there.
+    answers = {"v1": {"changed": False, "probe": found}}
+    assert orchestrator_quorum(answers)["counting"] == []
+    assert why_split(["v1"], store_quorum({}), answers, answers, accept_outage=False) == ""
 
 
 def test_texts_come_without_control_characters_and_with_an_end() -> None:
