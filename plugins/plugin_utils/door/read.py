@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -43,8 +44,15 @@ def decoded(text: str | bytes) -> object:
     Raises:
         UntrustedError: it is none, or nests without end.
     """
+    data = text.encode("utf-8", "replace") if isinstance(text, str) else text
     try:
-        return msgspec.json.decode(text.encode("utf-8", "replace") if isinstance(text, str) else text)
+        try:
+            return msgspec.json.decode(data)
+        except msgspec.DecodeError as error:
+            if "surrogate" not in str(error):
+                raise
+            # So Python writes a file's name that is no UTF-8; what is no text is taken out later.
+            return json.loads(data)
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:
         raise UntrustedError(f"it is no JSON: {line(str(error), 200)}") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -223,11 +224,17 @@ def test_whatever_stands_wherever_goes_on_clean_or_not_at_all(path: tuple[Any, .
 
 
 @pytest.mark.parametrize(
-    "text", ["[" * 100_000, '{"a": NaN}', '{"a": 1e999}', "", '{"a": "\\ud800"}', "{} {}"]
+    "text", ["[" * 100_000, '["\\ud800"' + "[" * 100_000, '{"a": NaN}', '{"a": 1e999}', "", "{} {}"]
 )
 def test_a_text_that_is_no_json_is_refused(text: str) -> None:
     with pytest.raises(UntrustedError, match="no JSON"):
         read.decoded(text)
+
+
+def test_a_name_that_is_no_utf_8_is_no_reason_to_disbelieve_a_node() -> None:
+    raw = put(recorded(), ("services", "p2p_orchestrator", "cwd"), os.fsdecode(b"/srv/caf\xe9"))
+    found = read.probe(read.decoded(json.dumps(raw)), OPTIONS)
+    assert found["services"]["p2p_orchestrator"]["cwd"] == "/srv/caf"
 
 
 def test_a_value_without_end_is_refused() -> None:
