@@ -19,7 +19,7 @@ HOW = {"failed": "failed", "unreachable": "lost"}
 UNFINISHED = "unfinished"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}")
 _LONGEST = 1 << 20  # bytes
-_LAST = 1 << 40  # seconds since the epoch
+_LAST = 1 << 37  # seconds since the epoch; a calendar ends in the year 9999
 
 
 class Failure(TypedDict):

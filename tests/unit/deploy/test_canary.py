@@ -159,6 +159,7 @@ GOOD = {"schema": 1, "cluster": "p2p", "failed": {"vast-1": {"at": 1, "how": "fa
         json.dumps({**GOOD, "failed": {"../x": {"at": 1, "how": "failed"}}}),
         json.dumps({**GOOD, "failed": {"vast-1": {"at": "1", "how": "failed"}}}),
         json.dumps({**GOOD, "failed": {"vast-1": {"at": 1e300, "how": "failed"}}}),
+        json.dumps({**GOOD, "failed": {"vast-1": {"at": 1e12, "how": "failed"}}}),
         json.dumps({**GOOD, "failed": {"vast-1": {"at": float("nan"), "how": "failed"}}}),
         json.dumps({**GOOD, "failed": {"vast-1": {"at": 1, "how": "{{ x }}"}}}),
         json.dumps({**GOOD, "failed": {"vast-1": None}}),
