@@ -7,7 +7,7 @@ from collections.abc import Sequence
 # A character, and where it stands in the command if a line may end there: -1 if not.
 Placed = tuple[str, int]
 # What runs its last word as commands of its own.
-_SHELLS = ("ssh", "sh")
+_SHELLS = ("ssh", "node-ssh", "sh")
 _WITH_VALUE = ("-o", "-i", "-f", "-p")
 
 
@@ -21,7 +21,7 @@ def pieces(command: str) -> list[str]:
     program = before = ""
     for word in words:
         text = "".join(char for char, _ in word)
-        if program in _SHELLS and before not in _WITH_VALUE:
+        if program.rpartition("/")[2] in _SHELLS and before not in _WITH_VALUE:
             places += [place for place in _split(word)[0] if place >= 0]
         program = "" if text == "&&" or text.endswith(";") else program or text
         before = text

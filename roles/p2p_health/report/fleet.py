@@ -144,7 +144,8 @@ def _ssh(
     """Return the start of the command that logs in to the node, as Ansible does; remote words follow it."""
     if known.get("ansible_connection") == "local":
         return "sh -c"
-    parts = ["ssh"]
+    # The project's own offers the node nothing, whatever the user's configuration of ssh says.
+    parts = [_path(_relative(str(known.get("ansible_ssh_executable") or "ssh"), here))]
     if hosts_file:
         file = _relative(hosts_file, here)
         # ssh expands `~/` itself, and takes a value with spaces for several.

@@ -45,11 +45,13 @@ def unreached(seen: Observation, host: Host, fleet: Fleet) -> Finding:
     """Return the finding about a node that gave no probe, or none that can be believed."""
     if seen.untrusted:
         told = (
-            f"it answers what no probe answers, nothing of it is believed: {reason(seen.refusal)}; if what"
-            f" runs there does not explain it: remove.yml --limit {host.name}, and another machine"
+            f"it answers what no probe answers, and nothing of it is believed: {reason(seen.refusal)};"
+            " a deploy leaves it alone until it answers well; if what runs there does not explain it:"
+            f" remove.yml --limit {host.name}, and another machine"
         )
-        look = remedy.on(host, "uptime; who; ps -ef")
-        return Finding("untrusted_answer", told, f"{look}; {remedy.deploy(fleet, host.name)}")
+        # What the node shows then is text as well, for the terminal of who pastes the command.
+        look = f"{remedy.on(host, 'uptime; who; ps -ef')} 2>&1 | cat -v"
+        return Finding("untrusted_answer", told, look)
     return _no_answer(seen, host, fleet)
 
 

@@ -136,6 +136,7 @@ RECORD = 'printf "%s\\037" "${0##*/}" "$@" "\x1e" >>"$RECORD"\n'
 STAND_INS = {
     "ssh": 'for last; do :; done\nexec /bin/sh -c "$last"\n',
     "sudo": 'exec "$@"\n',
+    "cat": "while read -r line; do :; done\n",
     **dict.fromkeys(
         (
             *(

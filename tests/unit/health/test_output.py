@@ -13,6 +13,7 @@ import jsonschema  # type: ignore[import-untyped]  # ships no type information
 import pytest
 
 from roles.p2p_health.report.build import report
+from roles.p2p_health.report.command import pieces
 from roles.p2p_health.report.fleet import gather
 from roles.p2p_health.report.markdown import TITLES
 from roles.p2p_health.report.model import STATES, Host, Report
@@ -62,14 +63,16 @@ def test_broken_nodes_come_first(everything: Report) -> None:
     assert everything["nodes"][-1]["state"] == "ok"
 
 
-def test_a_command_that_is_broken_over_lines_is_the_same_command() -> None:
+@pytest.mark.parametrize("ssh", ["ssh", "scripts/node-ssh"])
+def test_a_command_that_is_broken_over_lines_is_the_same_command(ssh: str) -> None:
     command = (
-        "ssh -o A=b -i ~/.ssh/key root@host 'sudo journalctl -u p2p_orchestrator -n 50 --no-pager' && " * 3
+        f"{ssh} -o A=b -i ~/.ssh/key root@host 'sudo journalctl -u p2p_orchestrator -n 50 --no-pager' && " * 3
         + "true"
     )
     lines = pasted(command, 6)
     assert len(lines) > 3
     assert all(line.endswith(" \\") for line in lines[:-1])
+    assert "journalctl" in pieces(command), "the words for the node's shell may be broken too"
     joined = "\n".join(lines).replace("\\\n", "")
     assert [word.split() for word in shlex.split(joined)] == [word.split() for word in shlex.split(command)]
 
@@ -245,3 +248,14 @@ def test_a_remedy_goes_through_the_jump_host(words: str, option: str) -> None:
     node = {"ansible_host": "10.0.0.5", "ansible_ssh_common_args": words}
     made = gather({"behind": {}}, {"behind": node}, {"p2p": ["behind"]}, {"started": 1.0, "asked": 2.0})[1]
     assert shlex.split(made.hosts["behind"].ssh) == ["ssh", "-o", option, "10.0.0.5"]
+
+
+@pytest.mark.parametrize(
+    ("executable", "word"),
+    [("/home/me/p2p/scripts/node-ssh", "scripts/node-ssh"), ("/opt/my ssh", "'/opt/my ssh'"), ("", "ssh")],
+)
+def test_a_remedy_logs_in_as_ansible_does(executable: str, word: str) -> None:
+    node = {"ansible_host": "10.0.0.5", "ansible_ssh_executable": executable}
+    settings = {"started": 1.0, "asked": 2.0, "here": "/home/me/p2p"}
+    made = gather({"there": {}}, {"there": node}, {"p2p": ["there"]}, settings)[1]
+    assert made.hosts["there"].ssh == f"{word} 10.0.0.5"

@@ -71,7 +71,7 @@ CASES: dict[str, tuple[str, dict[str, Any], str, str | None]] = {
         "untrusted_answer",
         {"failed": True, "untrusted": True, "msg": "probe.clock.unix: Expected `float`, got `str`"},
         "nothing of it is believed: probe.clock.unix: Expected `float`, got `str`",
-        "ssh root@192.0.2.15 'uptime; who; ps -ef'; ansible-playbook deploy.yml --limit vast-28918742",
+        "ssh root@192.0.2.15 'uptime; who; ps -ef' 2>&1 | cat -v",
     ),
     "no python": (
         "no_python",
