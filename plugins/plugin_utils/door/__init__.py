@@ -3,3 +3,15 @@
 `read` has the two functions that the plugins call. `probe` and `results` are the schemas, made of the types
 in `words`; `texts` cleans what they hold; `action` runs a module behind the door, `fetch` brings a file.
 """
+
+from __future__ import annotations
+
+from ansible.errors import AnsibleError
+
+try:
+    import msgspec  # noqa: F401  # named here for who updates a checkout and not what it needs
+except ImportError as missing:
+    raise AnsibleError(
+        f"{missing}: the virtual environment is older than this checkout. `make venv` makes it anew; one of"
+        " your own needs `pip install -r requirements/runtime.txt`."
+    ) from None
