@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from .words import (
+    FEW,
     Count,
     Decimal,
     ExitStatus,
@@ -34,7 +35,7 @@ from .words import (
 )
 
 Many = Meta(max_length=20_000)
-Few = Meta(max_length=500)
+Few = Meta(max_length=FEW)
 
 
 class Platform(Struct, kw_only=True):

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from . import hearsay
 from .probe import Probe
 from .results import SCHEMAS
 from .texts import BLOCK, TooMuchError, block, cleaned, line
@@ -69,7 +70,7 @@ def probe(raw: object, options: Mapping[str, Any]) -> Answer:
         UntrustedError: something does not fit.
     """
     if isinstance(raw, Mapping):
-        raw = _no_foreign_pages(raw)
+        raw = hearsay.unsaid(_no_foreign_pages(raw))
     found: Answer = msgspec.to_builtins(_fit(raw, Probe, "probe"))
     units = [options.get("service"), options.get("etcd_service"), *(options.get("legacy_services") or [])]
     asked = {str(name) for name in units}
@@ -142,6 +143,8 @@ def result(module: str, raw: Mapping[str, Any]) -> Answer:
             return _failure(raw)
         if module not in SCHEMAS:
             return untrusted(f"it is no answer of {module}")
+        if isinstance(raw.get("members"), list):
+            raw = {**raw, "members": hearsay.members(raw["members"])}
         found: Answer = msgspec.to_builtins(_fit(_with_warnings(raw), SCHEMAS[module], module))
     except UntrustedError as error:
         return untrusted(error)

@@ -6,13 +6,17 @@ from typing import Annotated
 
 from msgspec import Meta
 
+# So many of a kind at most, where a node has but some.
+FEW = 500
+
 # Texts of any characters; `texts.cleaned` has taken control characters out and cut them.
 Line = Annotated[str, Meta(max_length=2001)]
 Block = Annotated[str, Meta(max_length=(1 << 20) + 1)]
 
 # As the inventory plugin takes them from the fleet file.
-NodeName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}\Z")]
-NodeNameOrNone = Annotated[str, Meta(pattern=r"\A([A-Za-z0-9_][A-Za-z0-9_.-]{0,252})?\Z")]
+NODE_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}"
+NodeName = Annotated[str, Meta(pattern=rf"\A{NODE_NAME}\Z")]
+NodeNameOrNone = Annotated[str, Meta(pattern=rf"\A({NODE_NAME})?\Z")]
 ServiceName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_][A-Za-z0-9_.@:-]{0,255}\Z")]
 # A part of a path below the folder of releases.
 ReleaseName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._+-]{0,99}\Z")]
@@ -27,11 +31,13 @@ Libc = Annotated[str, Meta(pattern=r"\A(glibc [0-9]\.[0-9]{1,2}(\.[0-9]{1,2})?|m
 Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 Commit = Annotated[str, Meta(pattern=r"\A[0-9a-f]{7,64}\Z")]
 Decimal = Annotated[str, Meta(pattern=r"\A[0-9]{1,20}\Z")]  # etcd's ids: 64 bits
-Url = Annotated[str, Meta(pattern=r"\Ahttps?://[A-Za-z0-9_.\[\]:%-]{1,300}/?\Z")]
+URL = r"https?://[A-Za-z0-9_.\[\]:%-]{1,300}/?"
+Url = Annotated[str, Meta(pattern=rf"\A{URL}\Z")]
 Base64 = Annotated[str, Meta(max_length=4 << 20, pattern=r"\A[A-Za-z0-9+/=\s]*\Z")]
 
-Count = Annotated[int, Meta(ge=0, le=1 << 53)]
-Small = Annotated[int, Meta(ge=0, le=1_000_000)]
+LARGEST_COUNT, LARGEST_SMALL = 1 << 53, 1_000_000
+Count = Annotated[int, Meta(ge=0, le=LARGEST_COUNT)]
+Small = Annotated[int, Meta(ge=0, le=LARGEST_SMALL)]
 ProcessId = Annotated[int, Meta(ge=1, le=(1 << 31) - 1)]
 ExitStatus = Annotated[int, Meta(ge=-(1 << 31), le=(1 << 31) - 1)]
 Port = Annotated[int, Meta(ge=1, le=65535)]

@@ -110,7 +110,7 @@ def test_the_original_programs_answers_fit(sample: str) -> None:
         (("digests", "/etc/tls/ca.crt"), "not a digest", "probe.digests"),
         (("platform", "libc"), "glibc 2.2000000", "probe.platform.libc"),
         (("release", "name"), "../../etc", "probe.release.name"),
-        (("etcd", "members", 0, "name"), "x,y=http://z", "probe.etcd.members[0].name"),
+        (("etcd", "members", 0, "name"), ["x"], "probe.etcd.members[0].name"),
         (("listener", "pid"), "1'; touch /tmp/x; : '", "probe.listener.pid"),
         (("drift",), [{"part": "anything", "name": "n", "why": "w"}], "probe.drift[0].part"),
         (("schema",), 2, "probe.schema"),
@@ -143,6 +143,34 @@ def test_what_a_node_may_well_say_fits(path: tuple[Any, ...], value: object) -> 
     for key in path:
         found = found[key]
     assert found == value
+
+
+STATUS, MEMBER = ("http", "status", "body"), ("etcd", "members", 0)
+VOTER = {"name": "v9", "alive": True}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "left"),
+    [
+        ((*STATUS, "leader_id"), "no such name", None),
+        ((*STATUS, "effective_leader_id"), "<b>", None),
+        ((*STATUS, "term"), 1 << 60, None),
+        ((*STATUS, "term"), 10**400, None),
+        ((*STATUS, "alive_peers"), 10**9, None),
+        ((*STATUS, "voters_alive"), -1, None),
+        ((*STATUS, "voter_node_ids"), ["v9", "$(x)"], ["v9"]),
+        ((*STATUS, "peers"), [{"name": "a b", "alive": True}, VOTER], [VOTER]),
+        (("http", "health", "body", "leader_id"), "no such name", None),
+        ((*MEMBER, "name"), "x,y=http://z", ""),
+        ((*MEMBER, "client_urls"), ["http://a b", "http://v9:2379"], ["http://v9:2379"]),
+        ((*MEMBER, "peer_urls"), ["unix://x"] * 1000, []),
+    ],
+)
+def test_a_lie_that_a_node_repeats_is_as_unsaid(path: tuple[Any, ...], value: object, left: object) -> None:
+    found: Any = read.probe(put(recorded(), path, value), OPTIONS)
+    for key in path:
+        found = found[key]
+    assert found == left
 
 
 def test_a_node_speaks_of_what_it_was_asked_for_and_of_nothing_else() -> None:
