@@ -2,7 +2,7 @@
 
 Elsewhere, since they take real nodes or are about single functions: H1 (keys in the journal) and H2 (folders
 that another user made) in tests/integration/modules and tests/unit/modules; what ssh offers to a node and how
-much of an answer is read in tests/unit/door.
+much of an answer is read in tests/integration/ssh.
 """
 
 from __future__ import annotations
