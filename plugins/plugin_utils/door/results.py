@@ -155,6 +155,12 @@ class Salvaged(Struct, kw_only=True):
     found: Whole | UnsetType = UNSET
     prepared: Whole | UnsetType = UNSET
 
+    def __post_init__(self) -> None:
+        """Refuse a part of it: what is compared with other voters' is there as a whole."""
+        missing = [name for name in self.__struct_fields__ if getattr(self, name) is UNSET]
+        if 0 < len(missing) < len(self.__struct_fields__):
+            raise ValueError(f"without {', '.join(missing)}")
+
 
 class Salvage(Result, kw_only=True):
     """p2p_etcd_salvage."""
