@@ -30,8 +30,7 @@ _MARKS = re.compile(
 )
 _LINE_START = re.compile(r"\A(?P<number>\d*)(?P<mark>(?<!\d)[-+=:]|(?<=\d)[.)](?=\s|\Z))")
 _BACKTICKS = re.compile("`+")
-# No escape keeps a renderer from making a link of it, or a mention.
-_ADDRESS = re.compile(r"([^\s|]*@[^\s|]*)")
+_PIECE = re.compile(r"[^\s|]+|\|")
 
 
 def terminal(text: str) -> str:
@@ -76,11 +75,14 @@ def markdown(text: str) -> str:
 
     It makes no link, picture, emphasis, heading, list, cell or HTML; a word with an `@` is shown as code.
     """
-    parts = _ADDRESS.split(" ".join(terminal(text).split()))
-    told = "".join(
-        code_span(part) if at % 2 else _MARKS.sub(r"\\\g<0>", part) for at, part in enumerate(parts)
-    )
+    told = _PIECE.sub(_plain, " ".join(terminal(text).split()))
     return _LINE_START.sub(_no_list, told)
+
+
+def _plain(found: re.Match[str]) -> str:
+    piece = found.group()
+    # No escape keeps a renderer from making a link of an address, or a mention.
+    return code_span(piece) if "@" in piece else _MARKS.sub(r"\\\g<0>", piece)
 
 
 def _no_list(found: re.Match[str]) -> str:

@@ -7,7 +7,9 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 import unicodedata
+from collections.abc import Callable
 from html.parser import HTMLParser
 
 import pytest
@@ -221,3 +223,22 @@ def test_json_is_the_same_and_shows_nothing_hidden(text: str) -> None:
 def test_json_has_no_numbers_that_are_none(number: float) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         escape.json({"a": number})
+
+
+@pytest.mark.parametrize("text", ["a" * 200_000, "a@" * 100_000, "www." * 50_000, "| " * 100_000])
+@pytest.mark.parametrize(
+    "escaped",
+    [
+        escape.terminal,
+        escape.line,
+        escape.shell,
+        escape.html,
+        escape.markdown,
+        escape.prometheus,
+        escape.json,
+    ],
+)
+def test_twice_the_text_takes_twice_the_time(escaped: Callable[[str], str], text: str) -> None:
+    began = time.process_time()
+    escaped(text)
+    assert time.process_time() - began < 2  # what tries every pair of places takes minutes
