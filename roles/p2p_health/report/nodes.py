@@ -23,7 +23,9 @@ MIN_INODES = 1000
 # How etcd's log says that a member and its peers do not belong together.
 _OTHER_CLUSTER = "cluster id mismatch"
 _MANAGERS = re.compile(r"^(?:Start|Stopp)(?:ing|ed) |^Failed to start |^\S+\.service: ")
-_NO_MODULE = re.compile(r"(?:ModuleNotFoundError|ImportError): .*?(?:No module named )?'?([\w.]+)'?\s*$")
+_NO_MODULE = ("ModuleNotFoundError: ", "ImportError: ")
+_LAST_NAME = re.compile(r"([\w.]+)'?\Z")
+_LONGEST_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -267,7 +269,9 @@ def _missing_modules(seen: Observation, unit: Unit | None) -> list[str]:
     )
     if unit is not None and not seen.running:
         for line in unit.log:
-            if found := _NO_MODULE.search(line):
+            # One pattern for all of it would try every end for every beginning: a line can have many.
+            said = any(word in line for word in _NO_MODULE)
+            if said and (found := _LAST_NAME.search(line.rstrip()[-_LONGEST_NAME:])):
                 names[found.group(1)] = None
     return list(names)
 

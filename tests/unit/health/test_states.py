@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import Any
 
 import pytest
@@ -305,3 +306,13 @@ def test_remedies_without_root_take_no_sudo() -> None:
     hosts[NODE] = dataclasses.replace(hosts[NODE], sudo="", ssh="ssh me@192.0.2.15")
     remedy = _node(NODE, down(NODE, listener=NGINX), hosts=hosts).get("remedy") or ""
     assert remedy.startswith("ssh me@192.0.2.15 'kill 80' && ")
+
+
+@pytest.mark.parametrize(
+    "line", ["ImportError: " * 50 + "a." * 600 + "!", "ImportError: a" + " " * 1900 + "!"]
+)
+def test_a_log_line_costs_no_time_however_it_is_written(line: str) -> None:
+    told = down(NODE, services=_services(active="failed", sub="failed", log=[line] * 100))
+    began = time.process_time()
+    assert _node(NODE, told)["state"] in ("stopped", "missing_dependencies")
+    assert time.process_time() - began < 2  # what tries every end for every beginning takes minutes
