@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -225,6 +226,18 @@ def test_a_jump_host_is_offered_nothing_either(forms: Result) -> None:
 
 def test_ssh_to_nodes_goes_through_the_projects_own_program(forms: Result) -> None:
     assert {host["ansible_ssh_executable"] for host in forms.hosts.values()} == {str(NODE_SSH)}
+
+
+def test_who_names_the_projects_own_program_as_ssh_gets_it_once() -> None:
+    done = subprocess.run(
+        [str(NODE_SSH), "-G", "10.0.0.5"],
+        env=os.environ | {"ANSIBLE_SSH_EXECUTABLE": str(NODE_SSH)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
+    )
+    assert "hostname 10.0.0.5" in done.stdout
 
 
 def _offers_nothing(settings: dict[str, str]) -> None:
