@@ -144,6 +144,10 @@ issued:
   returned: success
   type: list
   elements: str
+encrypts:
+  description: Whether a CA's key that was plain got, or would get, the passphrase.
+  returned: success
+  type: bool
 """
 
 import datetime as dt

@@ -46,6 +46,7 @@ class Directory:
         self.after: dict[str, str] = {}
         self._creates: set[str] = set()
         self._steps: list[Callable[[], object]] = []
+        self._encrypts = False
         self.state = self._load()
         self._unlogged = {entry.serial for entry in self.state.unlogged}
 
@@ -383,6 +384,7 @@ class Directory:
         for authority in held:
             if authority.key_pem is None or authority.encrypted:
                 continue
+            self._encrypts = True
             self._note(f"{authority.path.name} key", "plain", "encrypted")
             key = authority.unlock("")
             data = certificate_pem(authority.certificate) + key_pem(key, self.settings.passphrase)
@@ -480,6 +482,7 @@ class Directory:
             "changed": bool(self.after or self.before),
             "nodes": {w.node.node_id: self._entry(w) for w in wanted},
             "issued": [w.node.node_id for w in wanted if w.reason],
+            "encrypts": self._encrypts,
             "revoked": [r.serial for r in revoked],
             "ca_bundle": bundle,
             "ca_bundle_sha256": digest,

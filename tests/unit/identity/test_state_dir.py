@@ -330,9 +330,12 @@ def test_passphrase_given_later_encrypts_the_key(controller: Controller) -> None
     assert preview["diff"] == second["diff"]
     assert second["changed"]
     assert second["issued"] == []
+    # A deploy with nothing else to do goes by this.
+    assert (first["encrypts"], preview["encrypts"], second["encrypts"]) == (False, True, True)
     assert b"BEGIN PRIVATE KEY" not in (controller.root / "ca.pem").read_bytes()
     assert second["ca_bundle"] == first["ca_bundle"]
-    assert not controller.run(passphrase="later")["changed"]
+    again = controller.run(passphrase="later")
+    assert (again["changed"], again["encrypts"]) == (False, False)
 
 
 # --- keys that an earlier version had written to the nodes' journals
