@@ -84,6 +84,11 @@ options:
     type: str
     choices: [none, start, switch, finish]
     default: none
+  only_look:
+    description: In check mode, whether O(passphrase) may be missing where something would be signed. For a
+      run that reports, and that no run which signs follows.
+    type: bool
+    default: false
   lock_seconds:
     description: How long to wait for another run that holds the directory.
     type: int
@@ -184,6 +189,7 @@ def arguments() -> dict[str, Any]:
         "leaf_days": {"type": "int", "default": 90},
         "renew_below_days": {"type": "int", "default": 30},
         "rotate": {"type": "str", "default": "none", "choices": ["none", "start", "switch", "finish"]},
+        "only_look": {"type": "bool", "default": False},
         "lock_seconds": {"type": "int", "default": 60},
     }
 

@@ -68,7 +68,9 @@ class Directory:
         new_crl = self._crl_serials() != {d.serial for d in self.state.denied}
         signer = self.state.ca or self.state.next_ca
         key = None
-        if signer is not None and (new_crl or any(w.reason for w in wanted)):
+        # What is to come is known without the key: who only looks may lack the passphrase.
+        looks = self.settings.only_look and not self.store.writable and not self.settings.passphrase
+        if signer is not None and not looks and (new_crl or any(w.reason for w in wanted)):
             key = signer.unlock(
                 self.settings.passphrase
             )  # a wrong passphrase ends the run here, in check mode too
@@ -524,6 +526,7 @@ def settings_of(params: dict[str, Any]) -> Settings:
         leaf_days=params["leaf_days"],
         renew_below_days=params["renew_below_days"],
         rotate=params["rotate"],
+        only_look=params["only_look"],
     )
     settings.check()
     return settings

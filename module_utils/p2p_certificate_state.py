@@ -63,6 +63,7 @@ class Settings:
     leaf_days: int = 90
     renew_below_days: int = 30
     rotate: str = "none"
+    only_look: bool = False
 
     def check(self) -> None:
         """Refuse settings that contradict each other.

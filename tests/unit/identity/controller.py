@@ -54,6 +54,7 @@ class Controller:
             "leaf_days": 90,
             "renew_below_days": 30,
             "rotate": "none",
+            "only_look": False,
             "lock_seconds": 0,
         }
         params.update(copy.deepcopy(self.defaults))

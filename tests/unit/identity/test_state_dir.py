@@ -323,6 +323,19 @@ def test_passphrase_protects_the_key_and_is_asked_for_only_to_sign(controller: C
     assert "correct horse" not in without_keys(result)
 
 
+def test_who_only_looks_needs_no_passphrase(controller: Controller) -> None:
+    controller.run(passphrase="correct horse")
+    controller.later(61)
+    before = controller.files()
+    looked = controller.run(check_mode=True, only_look=True)
+    assert len(looked["issued"]) == 4
+    assert looked["nodes"] == controller.run(check_mode=True, passphrase="correct horse")["nodes"]
+    refused(controller, "p2p_identity_passphrase does not open", only_look=True, passphrase="wrong")
+    with pytest.raises(CertificateError, match="something has to be signed"):
+        controller.run(only_look=True)
+    assert controller.files() == before
+
+
 def test_passphrase_given_later_encrypts_the_key(controller: Controller) -> None:
     first = controller.run()
     preview = controller.run(check_mode=True, passphrase="later")
