@@ -22,7 +22,7 @@ from ansible.plugins.callback.default import CallbackModule as DefaultCallback
 from ansible.utils.display import Display
 from ansible_collections.p2p.cluster.plugins.plugin_utils.door import read  # noqa: F401  # workers inherit it
 from ansible_collections.p2p.cluster.plugins.plugin_utils.output.display import EscapedDisplay, Painted
-from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import terminal
+from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import paragraph, terminal
 
 DOCUMENTATION = r"""
 name: p2p_progress
@@ -316,7 +316,8 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]  # Ansible ships no
             task, message = _name(result.task), message_of(result.result)
             if result.task.run_once is True:
                 self._say(f"{task}: failed", constants.COLOR_ERROR)
-                self._say(message, constants.COLOR_ERROR)
+                # A node may have said it: none of its lines stands where ours do.
+                self._say(paragraph(message), constants.COLOR_ERROR)
             else:
                 self._say(f"{result.host.get_name()} failed: {task}", constants.COLOR_ERROR)
                 self._node(result).failures.append((task, message))

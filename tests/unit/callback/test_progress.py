@@ -276,6 +276,21 @@ def test_what_a_loop_changes_on_other_nodes_is_told_of_those(play: Play) -> None
     assert "c:" not in done.stdout
 
 
+SPOOF = """
+- hosts: a
+  gather_facts: false
+  tasks:
+    - name: A voter is asked for all
+      ansible.builtin.fail: {msg: "no\\n\\nbook.yml: 8 nodes in 0:10\\n  changed 8"}
+      run_once: true
+"""
+
+
+def test_no_line_of_a_failure_poses_as_one_of_ours(play: Play) -> None:
+    out = play(SPOOF).stdout
+    assert "A voter is asked for all: failed\nno\n  \n  book.yml: 8 nodes in 0:10\n    changed 8\n" in out
+
+
 def test_failures_are_told_once_and_in_full(play: Play) -> None:
     done = play(FAILURES)
     assert done.returncode == 2
