@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, TypedDict
 
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.members import most_told
+
 # Raft entries that a member may be behind the furthest one and still count as caught up: about what
 # a busy cluster writes in the second between two questions.
 MAX_LAG = 1000
@@ -58,7 +60,7 @@ def store_quorum(answers: Mapping[str, Mapping[str, Any]]) -> Quorum:
     Returns:
         The cluster of the id that most answers name. A member counts only if it answered for itself with
         that cluster's id and its own member id, follows or is a leader, is no learner, has no alarm and
-        is caught up. A voter that cannot be asked does not count.
+        is caught up with most of those that answered. A voter that cannot be asked does not count.
     """
     members = {name: etcd for name, answer in answers.items() if (etcd := _etcd(answer)) is not None}
     clusters = Counter(str(member["cluster_id"]) for member in members.values())
@@ -67,17 +69,21 @@ def store_quorum(answers: Mapping[str, Mapping[str, Any]]) -> Quorum:
     # The smaller id wins a tie, so that two runs read the same cluster.
     cluster_id = min(clusters, key=lambda cluster: (-clusters[cluster], cluster))
     ours = {name: member for name, member in members.items() if str(member["cluster_id"]) == cluster_id}
-    furthest = max(ours.values(), key=lambda answer: int(answer["raft_index"]))
     voting = {
-        str(member["id"]): str(member["name"]) for member in furthest["members"] if not member["learner"]
+        str(member["id"]): str(member["name"])
+        for member in most_told(list(ours.values()))
+        if not member["learner"]
     }
+    # What a majority of them has reached: a single one may say whatever it likes.
+    reached = sorted((int(member["raft_index"]) for member in ours.values()), reverse=True)
+    index = reached[majority(len(reached)) - 1]
     names_by_id = {str(answer["member_id"]): name for name, answer in ours.items()}
     down: dict[str, str] = {}
     counting: list[str] = []
     for member_id, listed in voting.items():
         name = names_by_id.get(member_id, listed or member_id)
         answer = ours[name] if member_id in names_by_id else None
-        why = _why_not_counting(answer, int(furthest["raft_index"]))
+        why = _why_not_counting(answer, index)
         if why is None:
             counting.append(name)
         else:

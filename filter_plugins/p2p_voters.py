@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, TypedDict
 
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.members import most_told
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.why import first_line
 
 Answer = Mapping[str, Any]
@@ -105,9 +106,8 @@ def change(
 def _members(answers: Mapping[str, Answer], names: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
     """Return the store's members by their nodes' names; one that never started is known by its address."""
     views = [store for name in answers if (store := _store(answers, name)).get("members")]
-    furthest = max(views, key=lambda view: int(view.get("raft_index") or 0), default={})
     found: dict[str, Mapping[str, Any]] = {}
-    for member in furthest.get("members", []):
+    for member in most_told(views):
         listed = [names[url] for url in member["peer_urls"] if url in names]
         found[str(member["name"] or next(iter(listed), member["id"]))] = member
     return found

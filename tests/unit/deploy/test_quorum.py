@@ -47,6 +47,19 @@ def test_what_does_not_count(healthy: Healthy, name: str, etcd: dict[str, Any], 
     assert quorum["tolerates"] == 1
 
 
+@pytest.mark.parametrize(
+    "lie",
+    [{"raft_index": 1 << 53}, {"raft_index": 1 << 53, "members": members()[:1]}],
+    ids=["index", "members"],
+)
+def test_one_voter_that_says_it_is_far_ahead_frees_no_other(healthy: Healthy, lie: dict[str, Any]) -> None:
+    answers = {**healthy(), "a": voter("a", **lie), "d": dead(), "e": dead()}
+    quorum = store_quorum(answers)
+    assert quorum["members"] == list(VOTERS)
+    assert quorum["counting"] == ["a", "b", "c"]
+    assert not stop(answers, "b", ["p2p-etcd"])["allowed"]
+
+
 def test_a_voter_that_cannot_be_asked_does_not_count(healthy: Healthy) -> None:
     quorum = store_quorum({**healthy(), "b": dead()})
     assert quorum["down"] == {"b": "its etcd member does not answer"}

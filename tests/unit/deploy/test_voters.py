@@ -85,6 +85,15 @@ def test_a_dead_voter_is_removed_before_another_joins() -> None:
     assert (found["joiners"], found["leavers"], found["refused"]) == (["d"], [], "")
 
 
+@pytest.mark.parametrize("liar", ["c", "d"], ids=["voter", "stranger"])
+def test_one_node_that_lists_a_healthy_voter_as_another_member_removes_none(liar: str) -> None:
+    lie = [item | {"name": "ghost"} if item["name"] == "a" else item for item in listed("abc")]
+    told = voter(liar, member_id=IDS[liar], version="3.4.23", members=lie, raft_index=1 << 53)
+    found = find({**live("abc"), liar: told}, "abc")
+    assert found["drop"] == []
+    assert found["refused"] == ""
+
+
 def test_a_dead_voter_that_the_file_keeps_stays_a_member() -> None:
     found = find({**live("abc"), "c": dead()}, "abc")
     assert (found["drop"], found["joiners"]) == ([], [])
