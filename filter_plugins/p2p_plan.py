@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, TypedDict
 
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.members import most_told
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.why import first_line
 
 Answer = Mapping[str, Any]
@@ -343,8 +344,7 @@ def _settle_empty_stores(
         return
     never_started = {
         member["name"]
-        for store in stores.values()
-        for member in store.get("members", [])
+        for member in most_told([store for store in stores.values() if store.get("members")])
         if not member["client_urls"]
     }
     result["joining"] = [name for name in mine if name in never_started]

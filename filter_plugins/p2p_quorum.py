@@ -77,7 +77,11 @@ def store_quorum(answers: Mapping[str, Mapping[str, Any]]) -> Quorum:
     # What a majority of them has reached: a single one may say whatever it likes.
     reached = sorted((int(member["raft_index"]) for member in ours.values()), reverse=True)
     index = reached[majority(len(reached)) - 1]
-    names_by_id = {str(answer["member_id"]): name for name, answer in ours.items()}
+    names_by_id: dict[str, str] = {}
+    for name, told in ours.items():
+        # Whom the list calls so it is, whoever else says the same of itself.
+        if (own := str(told["member_id"])) not in names_by_id or voting.get(own) == name:
+            names_by_id[own] = name
     down: dict[str, str] = {}
     counting: list[str] = []
     for member_id, listed in voting.items():

@@ -60,6 +60,13 @@ def test_one_voter_that_says_it_is_far_ahead_frees_no_other(healthy: Healthy, li
     assert not stop(answers, "b", ["p2p-etcd"])["allowed"]
 
 
+@pytest.mark.parametrize("liar", ["b", "stranger"])
+def test_who_takes_the_id_of_another_takes_nothing_from_it(healthy: Healthy, liar: str) -> None:
+    told = voter("a", learner=True)
+    quorum = store_quorum({**healthy(), liar: told})
+    assert "a" in quorum["counting"]
+
+
 def test_a_voter_that_cannot_be_asked_does_not_count(healthy: Healthy) -> None:
     quorum = store_quorum({**healthy(), "b": dead()})
     assert quorum["down"] == {"b": "its etcd member does not answer"}
