@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -30,6 +28,7 @@ from ansible.executor.process import worker
 from ansible.executor.task_executor import TaskExecutor
 from ansible.playbook.task import Task
 from ansible.plugins.action import ActionBase
+from ansible_collections.p2p.cluster.plugins.plugin_utils.door.action import end_children
 from ansible_collections.p2p.cluster.plugins.plugin_utils.door.read import refusal
 
 PROBE = "p2p_probe"
@@ -151,8 +150,8 @@ class Nodes:
         with self._guard:
             found = dict(self._answers)
         late = [name for name in self._asked if name not in found]
-        if late and os.getpid() == os.getpgrp():
-            _end_children()
+        if late:
+            end_children()
         told = {
             "changed": False,
             "failed": True,
@@ -170,13 +169,6 @@ def _apart(question: Callable[[], Answer]) -> Answer:
     """
     AnsibleAccessContext._contextvar.set(AnsibleAccessContext())
     return question()
-
-
-def _end_children() -> None:
-    """End the programs that connect to nodes: all in this worker's process group, which is its own."""
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.killpg(0, signal.SIGTERM)
-    signal.signal(signal.SIGTERM, before)
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type information

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +16,15 @@ from .texts import block
 
 # As Ansible names the folder; the node says only in which folder it lies.
 _FOLDER = re.compile(r"/[^\0-\x1f\x7f]{0,900}/ansible-tmp-[0-9.]{1,40}-[0-9]{1,20}-[0-9]{1,20}")
+
+
+def end_children() -> None:
+    """End the programs that connect to nodes: all in this worker's process group, if that is its own."""
+    if os.getpid() != os.getpgrp():
+        return
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.killpg(0, signal.SIGTERM)
+    signal.signal(signal.SIGTERM, before)
 
 
 class Door(ActionBase):  # type: ignore[misc]  # Ansible ships no type information
@@ -30,7 +41,14 @@ class Door(ActionBase):  # type: ignore[misc]  # Ansible ships no type informati
             What it documents, and nothing else.
         """
         base: Answer = super().run(tmp, task_vars)
-        return base | self.answer(task_vars or {})
+        try:
+            return base | self.answer(task_vars or {})
+        except Exception:
+            raise
+        except BaseException:
+            # The task's time is over: Ansible leaves its ssh to a node that says nothing.
+            end_children()
+            raise
 
     def answer(self, variables: dict[str, Any]) -> Answer:
         """Return what goes on of what the node says, or raise what Ansible makes a failure of."""

@@ -75,6 +75,9 @@ def probe(raw: object, options: Mapping[str, Any]) -> Answer:
     units = [options.get("service"), options.get("etcd_service"), *(options.get("legacy_services") or [])]
     asked = {str(name) for name in units}
     found["services"] = {name: item for name, item in found["services"].items() if name in asked}
+    lines = int(options.get("log_lines") or 0)
+    for service in found["services"].values():
+        service["log"] = service["log"][-lines:] if lines else []
     # By their last part: the node knows what `~` is.
     files = {str(path).rpartition("/")[2] for path in options.get("digests") or []}
     found["digests"] = {

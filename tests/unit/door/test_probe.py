@@ -30,6 +30,7 @@ OPTIONS: dict[str, Any] = {
     "imports": ["aiohttp"],
     "reach": [{"voter": "v1", "host": "192.0.2.1", "port": 8770, "service": "orchestrator"}],
     "voter": True,
+    "log_lines": 12,
 }
 
 
@@ -132,6 +133,8 @@ def test_what_does_not_fit_is_named(path: tuple[Any, ...], value: object, where:
         (("http", "status", "body", "leader_id"), ""),
         (("etcd", "members", 0, "name"), ""),
         (("platform", "libc"), "musl"),
+        (("platform", "libc"), "glibc 2.38.9000"),
+        (("disk", "used_percent"), -1.5),
         (("clock", "unix"), 5),
         (("release",), None),
         (("memory", "load"), None),
@@ -177,6 +180,7 @@ def test_a_node_speaks_of_what_it_was_asked_for_and_of_nothing_else() -> None:
     raw = recorded()
     raw["services"]["somebody-elses"] = raw["services"]["p2p_orchestrator"]
     raw["digests"]["/etc/shadow"] = "0" * 64
+    raw["services"]["p2p_orchestrator"]["log"] = [str(number) for number in range(500)]
     raw["imports_missing"] = ["aiohttp", "os"]
     raw["add_host"] = {"host_name": "v1"}
     raw["voter"] = False
@@ -184,6 +188,7 @@ def test_a_node_speaks_of_what_it_was_asked_for_and_of_nothing_else() -> None:
     found = read.probe(raw, OPTIONS)
     assert "somebody-elses" not in found["services"]
     assert "/etc/shadow" not in found["digests"]
+    assert found["services"]["p2p_orchestrator"]["log"] == [str(number) for number in range(488, 500)]
     assert found["imports_missing"] == ["aiohttp"]
     assert found["voter"] is True
     assert "add_host" not in found

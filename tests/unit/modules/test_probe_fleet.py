@@ -157,7 +157,7 @@ HERE, THERE = ({"ansible_facts": {"discovered_interpreter_python": path}} for pa
         ([HERE, HERE, {"unreachable": True}], "/usr/bin/a"),
         ([HERE, HERE, THERE], None),  # one node decides for nobody else
         ([THERE, {"probe": {}}], None),
-        ([THERE, {"failed": True, "untrusted": True}], None),
+        ([THERE, {"failed": True, "untrusted": True}], "/b"),  # is nobody's answer
         ([], None),
     ],
 )
