@@ -83,11 +83,23 @@ class Run:
         return leaving
 
 
+def healthy(count: int = COUNT, digest: str = "") -> dict[str, dict[str, Any]]:
+    """Return what the nodes of a healthy fleet answer; `digest` is the SHA-256 of their CA's bundle."""
+    found = simulated.answers(count, well=True)
+    for answer in found.values():
+        probe = answer["probe"]
+        probe["clock"]["unix"] = NOW
+        for python in probe["pythons"]:
+            python.setdefault("ensurepip", True)
+        probe["digests"] = {CA: digest} if digest else {}
+    return found
+
+
 class Sandbox:
     """A home, a temporary folder and a fleet of its own; whatever a run writes elsewhere in it is told."""
 
-    def __init__(self, folder: Path, deployed: Path | None = None) -> None:
-        self.folder, self.digest = folder, ""
+    def __init__(self, folder: Path, deployed: Path | None = None, count: int = COUNT) -> None:
+        self.folder, self.digest, self.count = folder, "", count
         for name in ("home/.ssh", "tmp", "cwd", "fleet/nodes", "fleet/log"):
             (folder / name).mkdir(parents=True)
         for name in ("home/.ssh/id_cluster", "home/.ssh/config", "home/.bashrc", "cwd/ansible.cfg.txt"):
@@ -102,25 +114,18 @@ class Sandbox:
         self.canary = folder / "ran"
         fleet = folder / "fleet"
         (fleet / "distributed_hosts.yaml").write_text(
-            yaml.safe_dump(simulated.fleet(COUNT), sort_keys=False), encoding="utf-8"
+            yaml.safe_dump(simulated.fleet(count), sort_keys=False), encoding="utf-8"
         )
         played = shlex.join([sys.executable, "-IS", str(HERE / "standin/ssh.py"), str(fleet)])
         program(fleet / "ssh", f'exec {played} "$@"')
         program(fleet / "sftp", f'exec sftp -S {fleet}/ssh "$@"')
-        self.addresses = {name: host["ssh_host"] for name, host in simulated.fleet(COUNT)["hosts"].items()}
+        self.addresses = {name: host["ssh_host"] for name, host in simulated.fleet(count)["hosts"].items()}
         for name, answer in self.answers().items():
             self.play(name, answer)
 
     def answers(self) -> dict[str, dict[str, Any]]:
         """Return what the nodes of a healthy fleet answer the probe."""
-        found = simulated.answers(COUNT, well=True)
-        for answer in found.values():
-            probe = answer["probe"]
-            probe["clock"]["unix"] = NOW
-            for python in probe["pythons"]:
-                python.setdefault("ensurepip", True)
-            probe["digests"] = {CA: self.digest} if self.digest else {}
-        return found
+        return healthy(self.count, self.digest)
 
     def play(self, name: str, answer: Mapping[str, Any], replies: Replies | None = None) -> None:
         """Say how a node answers: the probe with `answer`, and what is in `replies` with that."""

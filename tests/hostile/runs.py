@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.hostile.cases import Case
-from tests.hostile.fleet import NAMES, UNREACHABLE, WELL, Replies, Run, Sandbox, probe_text, reply
+from tests.hostile.fleet import UNREACHABLE, WELL, Replies, Run, Sandbox, probe_text, reply
 from tests.hostile.scenarios import SCENARIOS
 
 PREVIEW = ("--check", "--diff")
@@ -52,9 +52,10 @@ class Stage:
     def _play(
         self, folder: Path, scenario: str, preview: bool, maker: Maker | None
     ) -> tuple[Run, Sandbox, dict[str, Case]]:
-        sandbox, chosen = Sandbox(folder, deployed(self._shared)), SCENARIOS[scenario]
+        chosen = SCENARIOS[scenario]
+        sandbox = Sandbox(folder, deployed(self._shared), chosen.size)
         answers, cases = chosen.found(sandbox.answers()), {}
-        for name in NAMES:
+        for name in sandbox.addresses:
             replies: Replies = {}
             if name in chosen.hostile and maker is not None:
                 cases[name] = maker(name, answers[name], str(sandbox.canary))

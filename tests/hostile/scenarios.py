@@ -7,9 +7,12 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from tests.hostile.fleet import GOOD, HOSTILE, HOSTILE_VOTER, NAMES, VOTERS, drifted
+from tests.bench.scale import simulated
+from tests.hostile.fleet import COUNT, GOOD, HOSTILE, HOSTILE_VOTER, NAMES, VOTERS, drifted
 
 Answers = dict[str, dict[str, Any]]
+# Of a run that asks so many cases at once: a node costs it little, a run much.
+MANY = 45
 OLD, NEW = "1.0.0-76ad697ebccf", "1.0.1-0123456789ab"
 
 
@@ -17,7 +20,7 @@ class Scenario(NamedTuple):
     """A playbook with its arguments; `found` turns a healthy fleet's answers into those of one to be changed.
 
     `hostile` are the nodes that strangers own. `dead` do not answer in any run. `later` says of nodes
-    as which other one they answer from the third question on.
+    as which other one they answer from the third question on. `size` is how many nodes there are.
     """
 
     playbook: str
@@ -26,6 +29,7 @@ class Scenario(NamedTuple):
     hostile: tuple[str, ...] = tuple(HOSTILE)
     dead: tuple[str, ...] = ()
     later: Mapping[str, str] = MappingProxyType({})
+    size: int = COUNT
 
 
 def _well(answers: Answers) -> Answers:
@@ -90,7 +94,10 @@ SCENARIOS = {
     "deploy": Scenario("deploy.yml", _drifted),
     "deploy-voter": Scenario("deploy.yml", _drifted, hostile=(HOSTILE_VOTER,)),
     "health": Scenario("health.yml", _well),
-    "health-many": Scenario("health.yml", _well, hostile=tuple(NAMES[len(VOTERS) :])),
+    "health-many": Scenario(
+        "health.yml", _well, hostile=tuple(simulated.names(MANY)[len(VOTERS) :]), size=MANY
+    ),
+    "health-some": Scenario("health.yml", _well, hostile=tuple(NAMES[len(VOTERS) :])),
     "health-all": Scenario("health.yml", _well, hostile=tuple(NAMES)),
     "health-voter": Scenario("health.yml", _well, hostile=(HOSTILE_VOTER,)),
     "voters": Scenario("voters.yml", _other_voters, later=_LATER),
