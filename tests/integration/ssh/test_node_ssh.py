@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -124,3 +125,42 @@ def test_a_master_does_not_keep_an_answer_waiting(machine: Machine) -> None:
     for words in ("", "", "-vvv"):
         assert machine.sh(f"/scripts/node-ssh {words} direct 'echo here'")[1] == b"here\n"
     assert time.monotonic() - began < 4  # the master itself stays for five seconds
+
+
+def test_files_go_to_a_node_by_no_other_way(machine: Machine, tmp_path: Path) -> None:
+    subprocess.run(
+        ["docker", "cp", "-q", f"{machine.name}:/root/.ssh/id_ed25519", tmp_path / "key"], check=True
+    )
+    words = [
+        "docker",
+        "inspect",
+        "-f",
+        "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}",
+        machine.name,
+    ]
+    address = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    fleet = tmp_path / "distributed_hosts.yaml"
+    fleet.write_text(
+        f"hosts: {{node: {{ssh_host: {address}, ssh_user: root, ssh_key: {tmp_path}/key, status: ready}}}}\n"
+    )
+    log = tmp_path / "asked"
+    for name in ("ssh", "sftp", "scp"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {log}\nexec {name} "$@"\n')
+        (tmp_path / name).chmod(0o755)
+    settings = {f"ANSIBLE_{name.upper()}_EXECUTABLE": str(tmp_path / name) for name in ("ssh", "sftp", "scp")}
+    done = subprocess.run(
+        [
+            *[str(Path(sys.executable).with_name("ansible")), "-i", str(fleet), "node"],
+            *["-m", "ansible.builtin.copy", "-a", "content=here dest=/tmp/sent"],
+        ],
+        env={**os.environ, **settings, "ANSIBLE_CONFIG": str(SCRIPTS.parent / "ansible.cfg")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert machine.sh("cat /tmp/sent")[1] == b"here"
+    asked = log.read_text().splitlines()
+    assert any(" of=" in line for line in asked)  # dd, which takes it
+    assert all(line.startswith("ssh -F ") and "ForwardAgent=no" in line for line in asked), asked
