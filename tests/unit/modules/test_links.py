@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,14 +36,14 @@ while True:
 
 
 @pytest.fixture
-def theirs(tmp_path: Path) -> Path:
-    """A folder of another user's, in one that they may enter."""
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
-    folder = tmp_path / "theirs"
-    folder.mkdir()
-    os.chown(folder, MALLORY, MALLORY)
-    return folder
+def theirs() -> Iterator[Path]:
+    """A folder of another user's, in one that they may enter: pytest's own are closed to them."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        folder = Path(name) / "theirs"
+        folder.mkdir()
+        os.chown(folder, MALLORY, MALLORY)
+        yield folder
 
 
 @pytest.fixture
