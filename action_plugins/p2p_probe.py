@@ -32,6 +32,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.connection import ConnectionBase
 from ansible_collections.p2p.cluster.plugins.plugin_utils.door.action import Door
 from ansible_collections.p2p.cluster.plugins.plugin_utils.door.read import (
+    MESSAGE,
     UntrustedError,
     decoded,
     interpreter,
@@ -225,7 +226,7 @@ class ActionModule(Door):
                 return None
             # Which of two messages it is depends on whether ssh ended before it was given the program.
             said = _UNSENT.sub("Failed to connect to the host via ssh: ", error.message)
-            raise AnsibleConnectionFailure(block(said, 4000)) from None
+            raise AnsibleConnectionFailure(block(said, MESSAGE)) from None
         found = parsed(done["stdout"]) if done["rc"] == 0 else None
         if found is None:
             return None

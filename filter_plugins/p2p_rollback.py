@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypedDict
 
+from ansible_collections.p2p.cluster.plugins.plugin_utils.door.words import RELEASE_NAME
+
 Answer = Mapping[str, Any]
 # What a release's folder may be called: a node that tells of another one has none.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+_NAME = re.compile(RELEASE_NAME)
 _NAMES_SHOWN = 5
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
-from .read import Answer, UntrustedError, result, untrusted
+from .read import MESSAGE, Answer, UntrustedError, result, untrusted
 from .texts import block
 
 # As Ansible names the folder; the node says only in which folder it lies.
@@ -77,7 +77,7 @@ class Door(ActionBase):  # type: ignore[misc]  # Ansible ships no type informati
                 module_name=self.MODULE, module_args=dict(arguments), task_vars=variables
             )
         except AnsibleConnectionFailure as error:
-            raise AnsibleConnectionFailure(block(error.message, 4000)) from None
+            raise AnsibleConnectionFailure(block(error.message, MESSAGE)) from None
         except AnsibleError:
             raise
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:

@@ -8,7 +8,6 @@ LINE, BLOCK = 2000, 1 << 20
 DEEPEST = 12
 # Keys whose texts have lines; of all others a line break becomes a space.
 BLOCKS = frozenset({"msg", "module_stderr", "before", "after"})
-_SPACES = frozenset("\t\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029")
 
 
 class TooMuchError(ValueError):
@@ -27,8 +26,7 @@ def block(text: str, most: int = BLOCK) -> str:
 
 def _printable(text: str, kept: str) -> str:
     return "".join(
-        char if char.isprintable() or char in kept else " " if char in _SPACES or char.isspace() else ""
-        for char in text
+        char if char.isprintable() or char in kept else " " if char.isspace() else "" for char in text
     )
 
 

@@ -19,7 +19,8 @@ NodeName = Annotated[str, Meta(pattern=rf"\A{NODE_NAME}\Z")]
 NodeNameOrNone = Annotated[str, Meta(pattern=rf"\A({NODE_NAME})?\Z")]
 ServiceName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_][A-Za-z0-9_.@:-]{0,255}\Z")]
 # A part of a path below the folder of releases.
-ReleaseName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._+-]{0,99}\Z")]
+RELEASE_NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}"
+ReleaseName = Annotated[str, Meta(pattern=rf"\A{RELEASE_NAME}\Z")]
 ModuleName = Annotated[str, Meta(pattern=r"\A[A-Za-z_][A-Za-z0-9_.]{0,99}\Z")]
 PackageName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")]
 FileName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._+-]{0,199}\Z")]

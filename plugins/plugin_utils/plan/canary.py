@@ -13,11 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypedDict
 
+from ansible_collections.p2p.cluster.plugins.plugin_utils.door.words import NODE_NAME
+
 SCHEMA = 1
 # What became of a canary, as `p2p_outcome` calls it, and as the memory does.
 HOW = {"failed": "failed", "unreachable": "lost"}
 UNFINISHED = "unfinished"
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}")
+_NAME = re.compile(NODE_NAME)
 _LONGEST = 1 << 20  # bytes
 _LAST = 1 << 37  # seconds since the epoch; a calendar ends in the year 9999
 
