@@ -6,7 +6,7 @@ import atexit
 import json
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -378,22 +378,19 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]  # Ansible ships no
         return Painted(super()._get_diff([self._seen_diff(diff) for diff in diffs]))
 
     def _seen_diff(self, diff: Mapping[str, Any]) -> dict[str, Any]:
+        # A line that ends with a carriage return differs from one that does not.
+        return self._each_text(diff, lambda text: terminal(text.replace("\r", r"\x0d")))
+
+    def _each_text(self, diff: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+        """Return a diff whose texts, those made of mappings too, are changed."""
         texts = {
             key: self._serialize_diff(value) if isinstance(value, Mapping) else value
             for key, value in diff.items()
         }
-        # A line that ends with a carriage return differs from one that does not.
-        return {
-            key: terminal(value.replace("\r", r"\x0d")) if isinstance(value, str) else value
-            for key, value in texts.items()
-        }
+        return {key: change(value) if isinstance(value, str) else value for key, value in texts.items()}
 
     def _clean_diff(self, diff: Mapping[str, Any]) -> dict[str, Any]:
-        texts = {
-            key: self._serialize_diff(value) if isinstance(value, Mapping) else value
-            for key, value in diff.items()
-        }
-        return {key: without_keys(value) if isinstance(value, str) else value for key, value in texts.items()}
+        return self._each_text(diff, without_keys)
 
     def _debug(self, result: dict[str, Any]) -> None:
         self._clean_results(result, "ansible.builtin.debug")
