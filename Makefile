@@ -131,9 +131,15 @@ bench-deploy: venv image lab-down $(BENCH_VENV)/.lock ## deploys of every kind b
 bench-settings: lab ## what each setting of ansible.cfg is worth, on a lab of 32
 	python -m tests.bench.settings.bench $(LAB_INVENTORY)
 
+bench-scale bench-controller: export PYTHONPATH := $(CURDIR)/collections
+
 .PHONY: bench-scale
-bench-scale: venv ## the inventory, the plan and the health report of 1,000 and 5,000 simulated nodes
-	python -m tests.bench.scale.bench
+bench-scale: venv ## the inventory, the plan and the health report of 1,000 and 5,000 simulated nodes (OPTIONS="--plays 1000")
+	python -m tests.bench.scale.bench $(OPTIONS)
+
+.PHONY: bench-controller
+bench-controller: venv ## deploy.yml and health.yml of two checkouts in turn, by real ssh (OPTIONS="--beside <checkout>")
+	python -m tests.bench.controller.bench $(OPTIONS)
 
 .PHONY: bench-orchestrator
 bench-orchestrator: venv ## five voters under 1,000 simulated nodes

@@ -1,6 +1,6 @@
 """The inventory, the plan and the health report of large fleets, simulated: no node is asked.
 
-    python -m tests.bench.scale.bench [--nodes 1000 5000] [--plays 1000]
+    make bench-scale [OPTIONS="--nodes 1000 5000 --plays 1000"]
 
 The answers of the probe are recorded ones (tests/bench/scale/record.py) under other names; one node in
 twenty does not answer, and one in ten has drifted. Figures are processor seconds, which neighbours on a
