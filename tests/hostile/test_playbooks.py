@@ -25,7 +25,7 @@ def _count() -> int:
 
 
 CORNERS = range(-(-_count() // MANY))
-RANDOM = range(20 if FULL else 1)
+RANDOM = range(6 if FULL else 1)
 # Where one node's word counts by itself, a believed one may change what is done to others.
 COMPARED = [name for name in SCENARIOS if name not in ("voters-via", "health-all")]
 OF_MODULES = ["deploy", "deploy-voter", "voters-via", "rollback", "remove", "recover"]
