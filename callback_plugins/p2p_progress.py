@@ -55,6 +55,8 @@ CONTROLLER = "this machine"
 # Asks all nodes in one task; its result holds theirs.
 FLEET = "p2p_probe_fleet"
 MOST_NAMES = 12
+# Lines of a reason.
+MOST_LINES = 20
 MOST_TASKS = 6
 # So many phrases with the same verb are told one by one, more are counted.
 MOST_ALIKE = 2
@@ -508,7 +510,10 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]  # Ansible ships no
             alike.setdefault(node.why(state), []).append(name)
         for why, names in alike.items():
             self._say(f"\n{title}: {', '.join(names)}", color)
-            self._say("\n".join(f"  {line}" for line in why.splitlines()))
+            # A node may have said it: further in than the rows above, and no longer than is read.
+            lines = why.splitlines()
+            more = [f"({len(lines) - MOST_LINES} more lines)"] if len(lines) > MOST_LINES else []
+            self._say("\n".join(f"    {line}" for line in [*lines[:MOST_LINES], *more]))
 
 
 def _titles(preview: bool) -> dict[str, tuple[str, str, int]]:

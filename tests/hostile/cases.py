@@ -10,7 +10,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.hostile.fleet import Replies, Reply, probe_text, reply
-from tests.hostile.payloads import CANARY, CONTROL, LISTS, NESTED, NUMBERS, TAGGED, TEXTS, TYPES, VALUES, Raw
+from tests.hostile.payloads import (
+    CANARY,
+    CONTROL,
+    LISTS,
+    MISSHAPEN,
+    NESTED,
+    NUMBERS,
+    TAGGED,
+    TEXTS,
+    TYPES,
+    VALUES,
+    Raw,
+)
 from tests.hostile.standin import good
 
 Document = dict[str, Any]
@@ -169,6 +181,8 @@ def corners(answer: Document, canary: str) -> Iterator[Case]:
     for name, value in CONTROL.items():
         yield Case(f"key: {name}", _probe({**answer, name: value}, canary))
     yield Case("keys: all", _probe({**answer, **CONTROL}, canary))
+    for name, keys in MISSHAPEN.items():
+        yield Case(f"keys: {name}", _probe({**answer, **keys}, canary))
     for name, value in TAGGED.items():
         tagged = copy.deepcopy(answer)
         tagged["probe"]["platform"]["hostname"] = value
@@ -257,6 +271,8 @@ def module_corners(canary: str) -> Iterator[Case]:
         ).text,
         "6 MiB": json.dumps({"changed": True, "actions": ["x" * (6 << 20)]}),
     }
+    for name, keys in MISSHAPEN.items():
+        texts[name] = Written({"changed": True, **keys}, canary).text
     for name, text in texts.items():
         one: list[Reply] = [reply(text.replace(CANARY, canary))]
         yield Case(f"modules: {name}", dict.fromkeys(good.MODULES, one))

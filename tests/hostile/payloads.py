@@ -152,6 +152,16 @@ CONTROL: dict[str, Any] = {
     "include_variables": CONNECTION,
     "untrusted": False,
 }
+# What Ansible reads without a look at its type, and what this project's output does.
+MISSHAPEN: dict[str, Any] = {
+    "numbers": dict.fromkeys([*CONTROL, "verdict", "p2p_plan"], 7),
+    "texts": dict.fromkeys([*CONTROL, "verdict", "p2p_plan"], f"{ESC}[2J"),
+    "lists": {key: [[], {"a": [1]}, 7] for key in [*CONTROL, "verdict", "p2p_plan"]},
+    "statistics": {"ansible_stats": 7},
+    "a plan": {"ansible_facts": {"p2p_plan": {"refused": {OTHER: "mine", "not-a-node": "mine"}}}},
+    "a verdict": {"verdict": "ok"},
+    "phrases": {"actions": [{"a": 1}, 7]},
+}
 # Ansible's own types in the documents that its modules print.
 TAGGED = {
     "trusted template": {

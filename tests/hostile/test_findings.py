@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ from tests.hostile.fleet import (
     probe_text,
     reply,
 )
-from tests.hostile.payloads import CANARY, CONNECTION, TEXTS
+from tests.hostile.payloads import CANARY, CONNECTION, MISSHAPEN, TEXTS
 from tests.hostile.runs import Maker, Stage
 from tests.hostile.scenarios import OLD
 from tests.hostile.standin import good
@@ -114,6 +115,32 @@ def test_c1_neither_does_that_of_a_module(stage: Stage) -> None:
     run, sandbox, _ = stage.play("remove", False, maker)
     assert looks.files(run, sandbox.canary) == []
     assert looks.others(run, stage.alone("remove", False), HOSTILE) == []
+
+
+# Each node by another of Ansible's own modules, which Ansible would obey if it saw their answers.
+@pytest.mark.parametrize("scenario", ["deploy", "remove"])
+def test_a_module_of_ansibles_own_ends_no_run_and_tells_of_no_other_node(scenario: str, stage: Stage) -> None:
+    shapes = [MISSHAPEN[name] for name in ("statistics", "a plan", "a verdict", "numbers")]
+
+    def maker(name: str, answer: dict[str, Any], canary: str) -> Case:
+        told = {"changed": True, **shapes[HOSTILE.index(name)]}
+        return _modules(user=told, file=told, copy=told, getent=told)(name, answer, canary)
+
+    run, _, _ = stage.play(scenario, False, maker)
+    assert looks.ended_badly(run) == []
+    assert "not-a-node" not in run.output
+    assert f"{scenario}.yml: " in run.output
+    assert re.search(r"^  (changed|failed) +\d", run.output, re.MULTILINE), "the summary is there"
+    assert looks.others(run, stage.alone(scenario, False), HOSTILE) == []
+
+
+def test_a_difference_of_many_lines_holds_nobody_up(stage: Stage) -> None:
+    long = {"before": "a\n" * 70_000, "after": "b\na\n" * 70_000}
+    told = {**good.answer("p2p_service", good.PARAMS), "diff": [long]}
+    maker = _modules(p2p_service=told, p2p_release={"changed": True, "diff": [long] * 3})
+    run, _, _ = stage.play("deploy", True, maker)
+    assert looks.ended_badly(run) == []
+    assert run.seconds < 60
 
 
 def test_c3_a_snapshot_is_fetched_without_a_shell(stage: Stage) -> None:

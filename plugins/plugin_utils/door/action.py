@@ -42,7 +42,7 @@ class Door(ActionBase):  # type: ignore[misc]  # Ansible ships no type informati
         """
         base: Answer = super().run(tmp, task_vars)
         try:
-            return base | self.answer(task_vars or {})
+            return base | self._signed(self.answer(task_vars or {}), task_vars or {})
         except Exception:
             raise
         except BaseException:
@@ -70,19 +70,30 @@ class Door(ActionBase):  # type: ignore[misc]  # Ansible ships no type informati
         # So that who looks at results knows that the node was reached.
         return result(self.MODULE, raw) | {"invocation": {"module": self.MODULE}}
 
+    def _signed(self, answer: Answer, variables: Mapping[str, Any]) -> Answer:
+        """Return an answer whose warnings begin with the node: Ansible prints them as its own."""
+        if "warnings" in answer:
+            name = self._task.delegate_to or variables.get("inventory_hostname", "a node")
+            answer["warnings"] = [f"{name}: {text}" for text in answer["warnings"]]
+        return answer
+
     def raw(self, arguments: Mapping[str, Any], variables: dict[str, Any]) -> Mapping[str, Any]:
         """Return an answer that the door has not seen yet."""
         try:
-            answer: Mapping[str, Any] = self._execute_module(
-                module_name=self.MODULE, module_args=dict(arguments), task_vars=variables
-            )
+            return self.executed(arguments, variables)
         except AnsibleConnectionFailure as error:
             raise AnsibleConnectionFailure(block(error.message, MESSAGE)) from None
-        except AnsibleError:
-            raise
+        except AnsibleError as error:
+            raise AnsibleActionFail(block(str(error), MESSAGE)) from None
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             # Ansible's own reader met what no module of ours says.
             raise UntrustedError(f"its answer cannot be read: {type(error).__name__}") from None
+
+    def executed(self, arguments: Mapping[str, Any], variables: dict[str, Any]) -> Mapping[str, Any]:
+        """Return what Ansible hands on of the module's answer."""
+        answer: Mapping[str, Any] = self._execute_module(
+            module_name=self.MODULE, module_args=dict(arguments), task_vars=variables
+        )
         return answer
 
     def folder(self) -> str:

@@ -11,21 +11,25 @@ from typing import Any
 
 import msgspec
 
-from . import hearsay
+from . import builtin, hearsay
 from .probe import Probe
-from .results import SCHEMAS
+from .results import SCHEMAS, Result
 from .texts import BLOCK, TooMuchError, block, cleaned, line
 
 Answer = dict[str, Any]
 # What a failure says of itself is told to people, cut.
 MESSAGE = 4000
+# Lines of a difference on each side, of one answer; and warnings of one.
+DIFF_LINES, MOST_WARNINGS = 2000, 10
+# Values of an answer: the largest fleet's probe has a tenth. The smallest takes Python a hundred bytes.
+_MOST_VALUES = 200_000
 _NO_JSON = "Module result deserialization failed"
 # Nothing of it means something to a shell, and it names no folder above.
 _INTERPRETER = re.compile(r"(/(?!\.\.?/)[A-Za-z0-9._+-]{1,64}){1,12}")
 
 
 # msgspec works a schema out when it is first used, and threads that do so at the same time crash the process.
-for _schema in (Probe, *SCHEMAS.values()):
+for _schema in (Probe, *SCHEMAS.values(), *builtin.SCHEMAS.values()):
     with contextlib.suppress(msgspec.ValidationError):
         msgspec.convert({}, _schema)
 
@@ -46,6 +50,8 @@ def decoded(text: str | bytes) -> object:
         UntrustedError: it is none, or nests without end.
     """
     data = text.encode("utf-8", "replace") if isinstance(text, str) else text
+    if sum(map(data.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        raise UntrustedError(f"it has more than {_MOST_VALUES} values")
     try:
         try:
             return msgspec.json.decode(data)
@@ -134,24 +140,45 @@ def _fit(raw: object, schema: type[msgspec.Struct], name: str) -> msgspec.Struct
         raise UntrustedError(str(error) or "nested without end") from None
 
 
-def result(module: str, raw: Mapping[str, Any]) -> Answer:
+def result(module: str, raw: Mapping[str, Any], schema: type[Result] | None = None) -> Answer:
     """Return what a module returned on a node: the keys of its schema, or why it failed.
 
     Args:
         module: its name.
         raw: as Ansible hands it to an action plugin.
+        schema: of a module that is not this project's.
     """
+    schema = schema or SCHEMAS.get(module)
     try:
         if raw.get("failed"):
             return _failure(raw)
-        if module not in SCHEMAS:
+        if schema is None:
             return untrusted(f"it is no answer of {module}")
         if isinstance(raw.get("members"), list):
             raw = {**raw, "members": hearsay.members(raw["members"])}
-        found: Answer = msgspec.to_builtins(_fit(_with_warnings(raw), SCHEMAS[module], module))
+        found: Answer = msgspec.to_builtins(_fit(_with_warnings(raw), schema, module))
     except UntrustedError as error:
         return untrusted(error)
-    return found | interpreter(raw)
+    return shown(found) | interpreter(raw)
+
+
+def shown(found: Answer) -> Answer:
+    """Return an answer with no more of a difference, and no more warnings, than people read.
+
+    To compare texts takes time that grows with the square of their lines.
+    """
+    left = DIFF_LINES
+    diffs = found.get("diff") or []
+    for diff in [diffs] if isinstance(diffs, dict) else diffs:
+        for side in ("before", "after"):
+            lines = str(diff.get(side) or "").splitlines(keepends=True)
+            if len(lines) > left:
+                diff[side] = "".join(lines[:left]) + f"({len(lines) - left} more lines)\n"
+        left -= min(left, max(len(str(diff.get(side) or "").splitlines()) for side in ("before", "after")))
+    if len(warnings := found.get("warnings") or []) > MOST_WARNINGS:
+        more = f"and {len(warnings) - MOST_WARNINGS} more warnings"
+        found["warnings"] = [*warnings[:MOST_WARNINGS], more]
+    return found
 
 
 def _with_warnings(raw: Mapping[str, Any]) -> Mapping[str, Any]:

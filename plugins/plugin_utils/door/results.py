@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from .probe import Few, Many
+from .probe import Few
 from .words import (
     Block,
     Commit,
@@ -24,7 +24,8 @@ from .words import (
     Word,
 )
 
-Lines = Annotated[list[Line], Many]
+# Phrases that one module has to say.
+Phrases = Annotated[list[Line], Few]
 _MEMBER = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}=https?://[A-Za-z0-9_.\[\]:%-]{1,300}"
 InitialCluster = Annotated[str, Meta(max_length=100_000, pattern=rf"\A({_MEMBER}(,{_MEMBER}){{0,499}})?\Z")]
 RunId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_][A-Za-z0-9_.:@-]{0,299}\Z")]
@@ -43,14 +44,14 @@ class Result(Struct, kw_only=True):
     """What every module returns."""
 
     changed: bool = False
-    diff: Annotated[list[Diff], Many] | Diff | UnsetType = UNSET
-    warnings: Lines | UnsetType = UNSET
+    diff: Annotated[list[Diff], Few] | Diff | UnsetType = UNSET
+    warnings: Phrases | UnsetType = UNSET
 
 
 class Actions(Result, kw_only=True):
     """A module that says in phrases what it did, or would do."""
 
-    actions: Lines = []
+    actions: Phrases = []
 
 
 class Reason(Struct, kw_only=True):
@@ -64,7 +65,7 @@ class Reason(Struct, kw_only=True):
 class Service(Actions, kw_only=True):
     """p2p_service."""
 
-    reasons: Annotated[list[Reason], Many] = []
+    reasons: Annotated[list[Reason], Few] = []
     restarted: bool = False
     config_digest: Sha256 | None = None
 

@@ -7,7 +7,7 @@ import math
 LINE, BLOCK = 2000, 1 << 20
 DEEPEST = 12
 # Keys whose texts have lines; of all others a line break becomes a space.
-BLOCKS = frozenset({"msg", "module_stderr", "before", "after"})
+BLOCKS = frozenset({"msg", "module_stderr", "before", "after", "content"})
 
 
 class TooMuchError(ValueError):

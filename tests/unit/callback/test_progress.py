@@ -312,9 +312,9 @@ def test_failures_are_told_once_and_in_full(play: Play) -> None:
         "  changed          1  c\n"
         "  failed           2  a, b\n"
         "  not reached      1  dead\n"
-        "\nfailed: a\n  a is kept back: see to it\n"
-        "\nfailed: b\n  Broken: b is broken: mend it\n  like this\n"
-        "\nnot reached: dead\n  ssh: no way to this host\n"
+        "\nfailed: a\n    a is kept back: see to it\n"
+        "\nfailed: b\n    Broken: b is broken: mend it\n    like this\n"
+        "\nnot reached: dead\n    ssh: no way to this host\n"
     )
 
 

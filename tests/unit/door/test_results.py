@@ -14,6 +14,8 @@ import pytest
 import yaml
 from ansible.errors import AnsibleActionFail
 from ansible_collections.p2p.cluster.plugins.plugin_utils.door import read
+from ansible_collections.p2p.cluster.plugins.plugin_utils.door.builtin import SCHEMAS as BUILTIN
+from ansible_collections.p2p.cluster.plugins.plugin_utils.door.builtin import shaped
 from ansible_collections.p2p.cluster.plugins.plugin_utils.door.fetch import CHUNK, fetch
 from ansible_collections.p2p.cluster.plugins.plugin_utils.door.results import SCHEMAS
 
@@ -95,6 +97,90 @@ def test_what_does_not_fit_makes_the_answer_untrusted(
     assert found["failed"] is True
     assert where in found["msg"]
     assert set(found) == {"changed", "failed", "untrusted", "msg"}
+
+
+# Playbooks that start and remove local containers, and ask no node.
+LOCAL = {"lab.yml", "lab_down.yml"}
+# Actions that work on the controller alone.
+CONTROLLER = {"add_host", "assert", "debug", "fail", "import_role", "import_tasks", "include_role"}
+CONTROLLER |= {"import_playbook", "include_tasks", "include_vars", "meta", "set_fact", "pause", "group_by"}
+
+
+def _tasks(found: object) -> list[dict[str, Any]]:
+    """Return the tasks of a parsed YAML file, those in blocks too."""
+    if isinstance(found, list):
+        return [task for one in found for task in _tasks(one)]
+    if not isinstance(found, dict):
+        return []
+    inner = [key for key in ("tasks", "block", "rescue", "always", "pre_tasks", "post_tasks") if key in found]
+    return [task for key in inner for task in _tasks(found[key])] or [found]
+
+
+def test_no_module_of_ansible_runs_on_a_node_beside_the_door() -> None:
+    files = [
+        *PROJECT.glob("*.yml"),
+        *PROJECT.glob("playbooks/**/*.yml"),
+        *PROJECT.glob("roles/*/tasks/*.yml"),
+        *PROJECT.glob("roles/*/handlers/*.yml"),
+    ]
+    beside, seen = [], 0
+    for file in files:
+        if file.name in LOCAL:
+            continue
+        for task in _tasks(yaml.safe_load(file.read_text())):
+            named = [key for key in task if key.startswith("ansible.")]
+            seen += len(named)
+            beside += [f"{file}: {key}" for key in named if key.rpartition(".")[2] not in CONTROLLER]
+    assert seen > 50
+    assert beside == []
+
+
+@pytest.mark.parametrize("module", sorted(BUILTIN))
+def test_what_ansible_would_obey_of_its_own_modules_goes_no_further(module: str) -> None:
+    obeyed = NEVER | {"ansible_stats": 7, "verdict": "ok", "actions": [{}], "exception": ["x"]}
+    fits = {"slurp": {"content": "eA=="}, "command": {"stdout": "etcd Version: 3\nGit"}}.get(module, {})
+    found = read.result(module, obeyed | {"changed": True} | fits, BUILTIN[module])
+    assert not found.get("failed"), found
+    assert set(found) <= {"changed", "stdout", "content", "entry"}
+    assert found["changed"] is True
+
+
+def test_what_is_used_of_ansibles_own_modules_goes_on() -> None:
+    facts = {"ansible_facts": {"getent_passwd": {"p2p": ["x", "998", "998", "", "/opt/p2p", "/bin/sh"]}}}
+    asked = {"database": "passwd", "key": "p2p"}
+    found = read.result("getent", shaped("getent", facts, asked), BUILTIN["getent"])
+    assert found["entry"][4] == "/opt/p2p"
+    none = {"ansible_facts": {"getent_passwd": {"p2p": None}}}
+    assert read.result("getent", shaped("getent", none, asked), BUILTIN["getent"])["entry"] is None
+    gone = {"diff": {"before": {"path": "/etc", "state": "directory"}, "after": {"state": "absent"}}}
+    found = read.result("file", shaped("file", gone, {"path": "/a"}), BUILTIN["file"])
+    assert found["diff"] == {
+        "before": "directory\n",
+        "after": "absent\n",
+        "before_header": "/a",
+        "after_header": "/a",
+    }
+    long = base64.b64encode(b"x" * 9000).decode()
+    assert read.result("slurp", {"content": long}, BUILTIN["slurp"])["content"] == long
+
+
+@pytest.mark.parametrize("diff", [{"before": "a\n" * 9000, "after": "b\n"}, [{"before": "a\n" * 30}] * 400])
+def test_no_more_of_a_difference_goes_on_than_can_be_compared(diff: Any) -> None:
+    found = read.result("p2p_service", {"diff": diff})
+    sides = [found["diff"]] if isinstance(found["diff"], dict) else found["diff"]
+    assert sum(len(side["before"].splitlines()) for side in sides if "before" in side) < 2500
+    assert any("more lines)" in side["before"] for side in sides)
+
+
+def test_an_answer_of_many_values_is_refused_before_it_takes_memory() -> None:
+    with pytest.raises(read.UntrustedError, match="more than 200000 values"):
+        read.decoded("[" + "{}," * 300_000 + "{}]")
+
+
+def test_warnings_are_few() -> None:
+    found = read.result("p2p_release", {"warnings": ["renew your CA"] * 400})
+    assert len(found["warnings"]) == 11
+    assert found["warnings"][-1] == "and 390 more warnings"
 
 
 def test_warnings_go_on_as_texts() -> None:
