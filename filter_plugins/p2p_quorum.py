@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, TypedDict
 
-from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.members import most_told
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.members import (
+    electors,
+    has_leader,
+    living,
+    the_store,
+)
 
 # Raft entries that a member may be behind the furthest one and still count as caught up: about what
 # a busy cluster writes in the second between two questions.
@@ -50,30 +55,24 @@ def by_node(results: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]
     return {str(result["item"]): result for result in results}
 
 
-def store_quorum(answers: Mapping[str, Mapping[str, Any]]) -> Quorum:
+def store_quorum(answers: Mapping[str, Mapping[str, Any]], voters: Collection[str] | None = None) -> Quorum:
     """Read the live cluster out of what each voter's own etcd member says.
 
     Args:
-        answers: For each voter of the fleet file the registered result of its probe; without `probe` when the
-            node could not be asked.
+        answers: The registered result of a node's probe, by its name; without `probe` when it could not be
+            asked. Of the fleet file's voters, or, with `voters`, of every node.
+        voters: The file's voters. Then those that vote now, and no other node, are heard with them.
 
     Returns:
-        The cluster of the id that most answers name. A member counts only if it answered for itself with
+        The cluster that most of these tell. A member counts only if it answered for itself with
         that cluster's id and its own member id, follows or is a leader, is no learner, has no alarm and
         is caught up with most of those that answered. A voter that cannot be asked does not count.
     """
-    members = {name: etcd for name, answer in answers.items() if (etcd := _etcd(answer)) is not None}
-    clusters = Counter(str(member["cluster_id"]) for member in members.values())
-    if not clusters:
+    store = the_store(answers, answers if voters is None else electors(answers, voters))
+    ours = store.told
+    if not ours:
         return Quorum(members=[], counting=[], down={}, quorum=0, tolerates=0, leader=None)
-    # The smaller id wins a tie, so that two runs read the same cluster.
-    cluster_id = min(clusters, key=lambda cluster: (-clusters[cluster], cluster))
-    ours = {name: member for name, member in members.items() if str(member["cluster_id"]) == cluster_id}
-    voting = {
-        str(member["id"]): str(member["name"])
-        for member in most_told(list(ours.values()))
-        if not member["learner"]
-    }
+    voting = {str(member["id"]): str(member["name"]) for member in store.members if not member["learner"]}
     # What a majority of them has reached: a single one may say whatever it likes.
     reached = sorted((int(member["raft_index"]) for member in ours.values()), reverse=True)
     index = reached[majority(len(reached)) - 1]
@@ -93,7 +92,7 @@ def store_quorum(answers: Mapping[str, Mapping[str, Any]]) -> Quorum:
         else:
             down[name] = why
     quorum = majority(len(voting))
-    leaders = Counter(str(answer["leader"]) for answer in ours.values() if _has_leader(answer))
+    leaders = Counter(str(answer["leader"]) for answer in ours.values() if has_leader(answer))
     leader = leaders.most_common(1)[0][0] if leaders else None
     return Quorum(
         members=sorted([*counting, *down]),
@@ -215,18 +214,8 @@ def takes_part(
     ready = bool(body.get("leader_id")) and (not listened or body.get("listened", True))
     if settings is not None and "settings_sha256" in body:
         ready = ready and body["settings_sha256"] == hashlib.sha256(settings.encode()).hexdigest()
-    member = _etcd(answer)
+    member = living(answer)
     return ready and (not store or (member is not None and _why_not_counting(member, 0) is None))
-
-
-def _etcd(answer: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return what the node's own member said of itself, or None when it did not answer."""
-    etcd = (answer.get("probe") or {}).get("etcd")
-    return etcd if etcd and etcd.get("member_id") and etcd.get("cluster_id") else None
-
-
-def _has_leader(answer: Mapping[str, Any]) -> bool:
-    return bool(answer.get("leader")) and str(answer["leader"]) != "0"
 
 
 def _why_not_counting(answer: Mapping[str, Any] | None, furthest: int) -> str | None:
@@ -234,7 +223,7 @@ def _why_not_counting(answer: Mapping[str, Any] | None, furthest: int) -> str | 
         return SILENT
     if answer.get("learner"):
         return "its etcd member is a learner"
-    if not _has_leader(answer):
+    if not has_leader(answer):
         return "its etcd member knows no leader"
     if answer.get("alarms"):
         return "its etcd member raised " + ", ".join(map(str, answer["alarms"]))

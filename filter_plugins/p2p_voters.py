@@ -6,7 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, TypedDict
 
-from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.members import most_told
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.members import (
+    Store,
+    contradictions,
+    electors,
+    living,
+    the_store,
+)
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.why import first_line
 
 Answer = Mapping[str, Any]
@@ -62,12 +68,14 @@ def change(
     Args:
         answers: The registered result of `p2p_probe` for every node of the fleet, by name.
         voters: The file's.
-        quorum: The live cluster, from `p2p_store_quorum` of the same answers.
+        quorum: The live cluster, from `p2p_store_quorum` of the same answers and voters.
         peer_urls: Where each of the file's voters listens for the others, by name.
         etcd_service: Name of the store's service.
         accept_outage: The operator said that a lost quorum is accepted.
     """
-    members = _members(answers, {url: name for name, url in peer_urls.items()})
+    heard = electors(answers, voters)
+    store = the_store(answers, heard)
+    members = _members(store, {url: name for name, url in peer_urls.items()})
     voting = {name for name, member in members.items() if not member["learner"] and member["client_urls"]}
     counting = [name for name in quorum["counting"] if name in voting]
     drop = [
@@ -99,18 +107,31 @@ def change(
         leave_via=next(iter([*staying, *joiners]), ""),
         refused="",
     )
-    result["refused"] = _why_refused(result, voters, voting, quorum, answers, accept_outage=accept_outage)
+    result["refused"] = _why_untrue(contradictions(answers, store, heard)) or _why_refused(
+        result, voters, voting, quorum, answers, accept_outage=accept_outage
+    )
     return result
 
 
-def _members(answers: Mapping[str, Answer], names: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
+def _members(store: Store, names: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
     """Return the store's members by their nodes' names; one that never started is known by its address."""
-    views = [store for name in answers if (store := _store(answers, name)).get("members")]
     found: dict[str, Mapping[str, Any]] = {}
-    for member in most_told(views):
+    for member in store.members:
         listed = [names[url] for url in member["peer_urls"] if url in names]
         found[str(member["name"] or next(iter(listed), member["id"]))] = member
     return found
+
+
+def _why_untrue(said: Mapping[str, str]) -> str:
+    """Return why a voter that contradicts the others stops the change, or nothing."""
+    told = "; ".join(f"{name}: {why}" for name, why in sorted(said.items()))
+    return (
+        f"not all voters tell of the same store: {told}. See on them which is true: a node of another"
+        " cluster has to leave that first (remove.yml there), and a voter that lies leaves p2p_voters and is"
+        " switched off"
+        if told
+        else ""
+    )
 
 
 def _why_dropped(
@@ -139,10 +160,7 @@ def _why_refused(
     accept_outage: bool,
 ) -> str:
     if not quorum["members"]:
-        return (
-            "no member of a living store answered: deploy.yml forms the store of a new cluster, recover.yml"
-            " rebuilds one that is lost"
-        )
+        return _why_no_store(answers)
     if quorum["tolerates"] < 0:
         down = "; ".join(f"{name} ({why})" for name, why in sorted(quorum["down"].items()))
         return (
@@ -162,6 +180,19 @@ def _why_refused(
         if "probe" not in answer:
             return f"{name} is to vote and cannot be asked: {first_line(answer)}"
     return "" if accept_outage else _why_lost(found, voters, voting, quorum)
+
+
+def _why_no_store(answers: Mapping[str, Answer]) -> str:
+    if unheard := sorted(name for name, answer in answers.items() if living(answer)):
+        return (
+            f"members run on {', '.join(unheard)}, and these are neither in p2p_voters nor does most of the"
+            " fleet name them as its voters: keep one of the present voters in p2p_voters, and replace it"
+            " in a second run"
+        )
+    return (
+        "no member of a living store answered: deploy.yml forms the store of a new cluster, recover.yml"
+        " rebuilds one that is lost"
+    )
 
 
 def _why_lost(found: Change, voters: Sequence[str], voting: Iterable[str], quorum: Mapping[str, Any]) -> str:

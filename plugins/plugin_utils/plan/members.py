@@ -1,20 +1,45 @@
-"""Who is a member of the store, as most of those that were asked tell it."""
+"""Which store is the cluster's and who its members are, as most of those that may speak of it tell."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, NamedTuple
 
+Answer = Mapping[str, Any]
 Member = Mapping[str, Any]
+# What a node says of its own member and of the others, with `members` and `raft_index`.
+Told = Mapping[str, Any]
 
 
-def most_told(stores: Sequence[Mapping[str, Any]]) -> Sequence[Member]:
+class Store(NamedTuple):
+    """A living store: its id, its members, and by node what those told that speak for it."""
+
+    cluster_id: str
+    members: Sequence[Member]
+    told: Mapping[str, Told]
+
+
+NONE = Store(cluster_id="", members=(), told={})
+
+
+def living(answer: Answer) -> Told | None:
+    """Return what the node's own member said of itself, or None when it did not answer."""
+    etcd = (answer.get("probe") or {}).get("etcd")
+    return etcd if etcd and etcd.get("member_id") and etcd.get("cluster_id") else None
+
+
+def has_leader(told: Told) -> bool:
+    """Tell whether a member knows a leader, which takes a majority."""
+    return bool(told.get("leader")) and str(told["leader"]) != "0"
+
+
+def most_told(stores: Sequence[Told]) -> Sequence[Member]:
     """Return the members as most stores list these; no single one's word, however far it says that it is.
 
     Args:
-        stores: What nodes say of their members, with `members` and `raft_index`. Of two lists that are told
-            as often, the one told from further on is newer.
+        stores: What nodes say. Of two lists that are told as often, the one told from further on is newer.
     """
     told = Counter(_view(store) for store in stores)
     first = max(
@@ -24,7 +49,82 @@ def most_told(stores: Sequence[Mapping[str, Any]]) -> Sequence[Member]:
     return listed
 
 
-def _view(store: Mapping[str, Any]) -> frozenset[tuple[str, str, bool, bool]]:
+def the_store(answers: Mapping[str, Answer], electors: Collection[str]) -> Store:
+    """Find the store that the cluster's voters tell.
+
+    The electors choose it; with them speak those whom its list names. Whatever other nodes say of a store is
+    not heard, however many they are.
+
+    Args:
+        answers: The registered result of `p2p_probe`, by node.
+        electors: The nodes that are known to vote, or are meant to.
+
+    Returns:
+        The store that most electors tell, `NONE` where no member of any elector answers. The smaller id wins
+        a tie, so that two runs read the same store.
+    """
+    stores = {name: told for name, answer in answers.items() if (told := living(answer)) is not None}
+    votes = Counter(str(stores[name]["cluster_id"]) for name in electors if name in stores)
+    if not votes:
+        return NONE
+    cluster_id = min(votes, key=lambda cluster: (-votes[cluster], cluster))
+    same = {name: told for name, told in stores.items() if str(told["cluster_id"]) == cluster_id}
+    members = most_told([same[name] for name in same if name in electors])
+    listed = {str(member["name"]): str(member["id"]) for member in members}
+    heard = {
+        name: told
+        for name, told in same.items()
+        if name in electors or listed.get(name) == str(told["member_id"])
+    }
+    return Store(cluster_id=cluster_id, members=most_told(list(heard.values())), told=heard)
+
+
+def electors(answers: Mapping[str, Answer], voters: Collection[str]) -> frozenset[str]:
+    """Return who may say which store is the cluster's: the file's voters, and those that vote now.
+
+    Args:
+        answers: The registered result of `p2p_probe` for every node, by name.
+        voters: The file's.
+
+    Returns:
+        The file's voters with those whom more than half of all running orchestrators, and at least two, name
+        as the voters: a change of the voters has not reached the nodes yet.
+    """
+    named = [
+        frozenset(map(str, (status.get("body") or {}).get("voter_node_ids") or []))
+        for answer in answers.values()
+        if (status := ((answer.get("probe") or {}).get("http") or {}).get("status") or {}).get("status")
+        == HTTPStatus.OK
+    ]
+    most, count = Counter(named).most_common(1)[0] if named else (frozenset[str](), 0)
+    return frozenset(voters) | (most if count >= 2 and count * 2 > len(named) else frozenset())  # noqa: PLR2004  # as said
+
+
+def contradictions(answers: Mapping[str, Answer], store: Store, chosen_by: Collection[str]) -> dict[str, str]:
+    """Return which electors and members say something that the store contradicts, and what.
+
+    Args:
+        answers: The registered result of `p2p_probe`, by node.
+        store: What `the_store` found in them.
+        chosen_by: The electors.
+    """
+    if not store.cluster_id:
+        return {}
+    listed = {str(member["name"]): str(member["id"]) for member in store.members}
+    found = {}
+    for name, answer in answers.items():
+        told = living(answer)
+        if told is None or not has_leader(told) or (name not in chosen_by and name not in listed):
+            continue
+        cluster_id, member_id = str(told["cluster_id"]), str(told["member_id"])
+        if cluster_id != store.cluster_id:
+            found[name] = f"its member works in the store {cluster_id}, and most voters in {store.cluster_id}"
+        elif listed.get(name, member_id) != member_id:
+            found[name] = f"its member calls itself {member_id}, and most voters call it {listed[name]}"
+    return found
+
+
+def _view(store: Told) -> frozenset[tuple[str, str, bool, bool]]:
     return frozenset(
         (str(item["id"]), str(item["name"]), bool(item["learner"]), bool(item.get("client_urls")))
         for item in store["members"]

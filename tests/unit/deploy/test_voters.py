@@ -41,13 +41,14 @@ def live(voting: str, learners: str = "", unstarted: str = "", **etcd: Any) -> A
         more: dict[str, Any] = {"member_id": IDS[name], "learner": name in learners, "version": "3.4.23"}
         said[name] = voter(name, members=members, **more, **etcd)
         said[name]["probe"]["services"]["p2p-etcd"]["load"] = "loaded"
+        said[name]["probe"]["http"]["status"]["body"]["voter_node_ids"] = list(voting)
     return said
 
 
 def find(answers: Answers, voters: Sequence[str], *, accept_outage: bool = False) -> Change:
     """Return the change to these voters."""
     urls = {name: URLS[name] for name in voters}
-    quorum = store_quorum(answers)
+    quorum = store_quorum(answers, voters)
     return change(answers, voters, quorum, urls, etcd_service="p2p-etcd", accept_outage=accept_outage)
 
 

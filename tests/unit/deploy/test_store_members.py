@@ -1,0 +1,174 @@
+"""Whose word makes the list of the store's members, while some nodes lie or are not seen."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from filter_plugins.p2p_quorum import store_quorum
+from filter_plugins.p2p_voters import Change, change
+from tests.unit.deploy.conftest import IDS, VOTERS, blank, dead, voter
+
+Answers = dict[str, dict[str, Any]]
+STRANGERS = ("s1", "s2", "s3", "s4", "s5", "s6")
+URLS = {name: f"https://{name}:2380" for name in (*VOTERS, *STRANGERS)}
+
+
+def member(name: str, number: str) -> dict[str, Any]:
+    """Return a member that started."""
+    urls = {"peer_urls": [f"https://{name}:2380"], "client_urls": ["https://127.0.0.1:2379"]}
+    return {"id": number, "name": name, "learner": False, **urls}
+
+
+def node(name: str, **etcd: Any) -> dict[str, Any]:
+    """Return the answer of a node that follows the voters, or says that it holds a member."""
+    made = voter(name, version="3.4.23") if name in VOTERS else blank()
+    made["probe"]["http"]["status"] = {
+        "status": 200,
+        "body": {"leader_id": "a", "voter_node_ids": list(VOTERS)},
+    }
+    if etcd:
+        said = {"has_data": True, "leader": "9", "raft_index": 5000, "learner": False, "alarms": []}
+        made["probe"]["etcd"] = {**said, "version": "3.4.23", "error": None, **etcd}
+    return made
+
+
+def fleet() -> Answers:
+    """Return the answers of five healthy voters and six nodes that do not vote."""
+    return {name: node(name) for name in (*VOTERS, *STRANGERS)}
+
+
+def lying(name: str, cluster: str, names: tuple[str, ...], index: int = 5000) -> dict[str, Any]:
+    """Return the answer of a node that tells of a store of these members."""
+    members = [member(one, f"9{number}") for number, one in enumerate(names)]
+    own = next((one["id"] for one in members if one["name"] == name), "99")
+    return node(name, member_id=own, cluster_id=cluster, members=members, raft_index=index)
+
+
+def find(answers: Answers, voters: tuple[str, ...] = VOTERS) -> Change:
+    """Return the change to these voters."""
+    quorum = store_quorum(answers, voters)
+    urls = {name: URLS[name] for name in voters}
+    return change(answers, voters, quorum, urls, etcd_service="p2p-etcd")
+
+
+def nothing(found: Change) -> bool:
+    """Tell whether nothing is to come or go."""
+    return not [*found["drop"], *found["joiners"], *found["leavers"]]
+
+
+def test_a_stranger_is_not_heard_whatever_it_says_of_a_store() -> None:
+    answers = fleet() | {"s1": lying("s1", "1", ("s1",), 10**15)}
+    assert nothing(find(answers))
+    assert find(answers)["refused"] == ""
+
+
+def test_strangers_with_one_made_up_store_do_not_outvote_the_voters() -> None:
+    answers = fleet() | {name: lying(name, "1", STRANGERS, 10**15) for name in STRANGERS}
+    assert nothing(find(answers))
+    assert store_quorum(answers, VOTERS)["counting"] == list(VOTERS)
+
+
+@pytest.mark.parametrize("liars", [("d",), ("d", "e")])
+def test_voters_that_tell_of_another_store_are_named_and_stop_the_change(liars: tuple[str, ...]) -> None:
+    answers = fleet() | {name: lying(name, "1", liars, 10**15) for name in liars}
+    found = find(answers, ("a", "b", "c", "d", "s1"))
+    for name in liars:
+        assert f"{name}: its member works in the store 1, and most voters in 77" in found["refused"]
+
+
+def test_a_voter_under_an_id_that_is_not_its_own_is_named() -> None:
+    answers = fleet()
+    answers["d"]["probe"]["etcd"]["member_id"] = IDS["a"]
+    assert "d: its member calls itself 1, and most voters call it 4" in find(answers)["refused"]
+
+
+def test_a_node_that_works_in_another_store_does_not_join() -> None:
+    answers = fleet() | {"s1": lying("s1", "1", ("s1",))}
+    assert "s1: its member works in the store 1" in find(answers, ("a", "b", "c", "d", "s1"))["refused"]
+
+
+def test_members_that_vote_are_heard_though_the_file_names_others() -> None:
+    found = find(fleet(), ("a", "s1", "s2", "s3", "s4"))
+    assert (found["leavers"], found["joiners"], found["refused"]) == (
+        ["b", "c", "d", "e"],
+        ["s1", "s2", "s3", "s4"],
+        "",
+    )
+
+
+def test_all_voters_are_replaced_only_where_most_nodes_know_them() -> None:
+    others = STRANGERS[:5]
+    assert find(fleet(), others)["refused"] == ""
+    answers = fleet()
+    for answer in answers.values():
+        answer["probe"]["http"]["status"] = {"status": None, "body": None}
+    why = find(answers, others)["refused"]
+    assert why.startswith("members run on a, b, c, d, e, and these are neither in p2p_voters")
+
+
+# -- over random lies -------------------------------------------------------------------------------------
+
+_names = st.lists(st.sampled_from((*VOTERS, *STRANGERS, "ghost")), min_size=1, max_size=5, unique=True)
+_ids = st.sampled_from((*IDS.values(), "90", "91", "0"))
+
+
+@st.composite
+def _lies(draw: st.DrawFn, name: str) -> dict[str, Any]:
+    """Draw what a liar answers: nothing, the truth with one thing changed, or a store of its own."""
+    kind = draw(st.sampled_from(("dead", "blank", "changed", "other")))
+    if kind in ("dead", "blank"):
+        return dead() if kind == "dead" else blank()
+    told = [member(one, draw(_ids)) for one in draw(_names)]
+    lie: dict[str, Any] = {
+        "member_id": draw(_ids),
+        "cluster_id": draw(st.sampled_from(("77", "1", "78"))),
+        "raft_index": draw(st.sampled_from((0, 5000, 10**15))),
+        "leader": draw(st.sampled_from(("0", "1", "9"))),
+        "members": told,
+    }
+    if kind == "changed" and name in VOTERS:
+        answer = node(name)
+        key = draw(st.sampled_from(sorted(lie)))
+        answer["probe"]["etcd"][key] = lie[key]
+        return answer
+    return node(name, **lie)
+
+
+@st.composite
+def _fleets(draw: st.DrawFn) -> tuple[Answers, set[str]]:
+    """Draw a fleet in which two voters and any strangers lie, and some voters are cut off; and the liars."""
+    liars = set(draw(st.lists(st.sampled_from(VOTERS), max_size=2, unique=True)))
+    liars |= set(draw(st.lists(st.sampled_from(STRANGERS), unique=True)))
+    answers = fleet()
+    for name in draw(st.lists(st.sampled_from(VOTERS), max_size=4, unique=True)):
+        answers[name] = dead()
+    for name in sorted(liars):
+        answers[name] = draw(_lies(name))
+    return answers, liars
+
+
+_wanted = st.sampled_from(
+    (VOTERS, ("a", "b", "c"), ("a", "b", "c", "d", "s1"), ("c", "s1", "s2"), ("d", "e", "s1"), STRANGERS[:3])
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(_fleets(), _wanted)
+def test_no_lie_of_two_voters_and_any_strangers_costs_an_honest_member(
+    made: tuple[Answers, set[str]], voters: tuple[str, ...]
+) -> None:
+    answers, liars = made
+    found = find(copy.deepcopy(answers), voters)
+    if found["refused"]:
+        return
+    dropped = {item["name"] for item in found["drop"]} | {item["id"] for item in found["drop"]}
+    for name in (name for name in VOTERS if name not in liars):
+        assert name not in found["unlisted"], "its data would be deleted"
+        # One that is cut off and that the file lets vote no longer is removed as a dead one is.
+        if "probe" in answers[name] or name in voters:
+            assert not dropped & {name, IDS[name]}
