@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.canary import remember
+from ansible_collections.p2p.cluster.plugins.plugin_utils.memory.canary import remember
 
 ARGUMENTS = {
     "file": {"type": "path", "required": True},

@@ -45,6 +45,7 @@ class Plan(TypedDict):
     canary: list[str]
     canary_why: str
     canaries: Mapping[str, Any]
+    store: Mapping[str, Any]
     voters_at_once: list[str]
     voters_one_by_one: list[str]
     others: list[str]
@@ -79,6 +80,7 @@ def plan(
     bootstrapped: Mapping[str, Mapping[str, Any]] | None = None,
     canaries: Mapping[str, Any] | None = None,
     hostvars: Mapping[str, Mapping[str, Any]] | None = None,
+    store: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Sort the nodes of a run by what they need.
 
@@ -99,6 +101,7 @@ def plan(
         bootstrapped: What became of nodes without Python, from `p2p_bootstrapped`.
         canaries: Those that did not do well, from the lookup `p2p_canaries`.
         hostvars: Ansible's, asked for providers where there are such canaries.
+        store: The store as this controller last saw it work, from the lookup `p2p_store_known`.
 
     Returns:
         The plan. A voter whose store is empty starts only where that is safe: all of a majority are blank
@@ -109,6 +112,7 @@ def plan(
         canary=[],
         canary_why="",
         canaries=canaries or {},
+        store=store or {},
         voters_at_once=[],
         voters_one_by_one=[],
         others=[],
@@ -344,7 +348,7 @@ def _settle_empty_stores(
         return
     never_started = {
         member["name"]
-        for member in most_told([store for store in stores.values() if store.get("members")])
+        for member in most_told({name: store for name, store in stores.items() if store.get("members")})
         if not member["client_urls"]
     }
     result["joining"] = [name for name in mine if name in never_started]

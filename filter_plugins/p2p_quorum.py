@@ -55,20 +55,26 @@ def by_node(results: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]
     return {str(result["item"]): result for result in results}
 
 
-def store_quorum(answers: Mapping[str, Mapping[str, Any]], voters: Collection[str] | None = None) -> Quorum:
+def store_quorum(
+    answers: Mapping[str, Mapping[str, Any]],
+    voters: Collection[str] | None = None,
+    known: Mapping[str, Any] | None = None,
+) -> Quorum:
     """Read the live cluster out of what each voter's own etcd member says.
 
     Args:
         answers: The registered result of a node's probe, by its name; without `probe` when it could not be
             asked. Of the fleet file's voters, or, with `voters`, of every node.
         voters: The file's voters. Then those that vote now, and no other node, are heard with them.
+        known: The store as this controller last saw it work, from the lookup `p2p_store_known`.
 
     Returns:
         The cluster that most of these tell. A member counts only if it answered for itself with
         that cluster's id and its own member id, follows or is a leader, is no learner, has no alarm and
         is caught up with most of those that answered. A voter that cannot be asked does not count.
     """
-    store = the_store(answers, answers if voters is None else electors(answers, voters))
+    members = (known or {}).get("members") or {}
+    store = the_store(answers, answers if voters is None else electors(answers, voters, members))
     ours = store.told
     if not ours:
         return Quorum(members=[], counting=[], down={}, quorum=0, tolerates=0, leader=None)

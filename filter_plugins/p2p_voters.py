@@ -11,6 +11,7 @@ from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.members import (
     contradictions,
     electors,
     living,
+    tellers,
     the_store,
 )
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.why import first_line
@@ -59,6 +60,7 @@ def change(
     *,
     etcd_service: str,
     accept_outage: bool = False,
+    known: Mapping[str, Any] | None = None,
 ) -> Change:
     """Work out which members come and go.
 
@@ -72,8 +74,10 @@ def change(
         peer_urls: Where each of the file's voters listens for the others, by name.
         etcd_service: Name of the store's service.
         accept_outage: The operator said that a lost quorum is accepted.
+        known: The store as this controller last saw it work, from the lookup `p2p_store_known`.
     """
-    heard = electors(answers, voters)
+    remembered = known or {}
+    heard = electors(answers, voters, remembered.get("members") or {})
     store = the_store(answers, heard)
     members = _members(store, {url: name for name, url in peer_urls.items()})
     voting = {name for name, member in members.items() if not member["learner"] and member["client_urls"]}
@@ -85,7 +89,7 @@ def change(
     ]
     dropped = {item["name"] for item in drop}
     joiners = [name for name in voters if name not in voting or name in dropped]
-    known = {name for name in members if name not in dropped}
+    remaining = {name for name in members if name not in dropped}
     leavers = [name for name in counting if name not in voters and name not in dropped]
     leading = {quorum["leader"], *_leaders(answers.values())}
     leavers.sort(key=lambda name: name in leading)
@@ -94,9 +98,11 @@ def change(
         drop=drop,
         joiners=joiners,
         fresh=[
-            name for name in joiners if name not in known or _store(answers, name).get("has_data") is not True
+            name
+            for name in joiners
+            if name not in remaining or _store(answers, name).get("has_data") is not True
         ],
-        unlisted=[name for name in joiners if name not in known],
+        unlisted=[name for name in joiners if name not in remaining],
         leavers=leavers,
         idle=[
             name
@@ -107,8 +113,11 @@ def change(
         leave_via=next(iter([*staying, *joiners]), ""),
         refused="",
     )
-    result["refused"] = _why_untrue(contradictions(answers, store, heard)) or _why_refused(
-        result, voters, voting, quorum, answers, accept_outage=accept_outage
+    result["refused"] = (
+        _why_untrue(contradictions(answers, store, heard))
+        or _why_another(store, remembered)
+        or _why_refused(result, voters, voting, quorum, answers, accept_outage=accept_outage)
+        or _why_unsure(store)
     )
     return result
 
@@ -131,6 +140,29 @@ def _why_untrue(said: Mapping[str, str]) -> str:
         " switched off"
         if told
         else ""
+    )
+
+
+def _why_another(store: Store, known: Mapping[str, Any]) -> str:
+    """Return why a store is not the one that this controller knows, or nothing."""
+    if not store.cluster_id or store.cluster_id == (known.get("cluster_id") or store.cluster_id):
+        return ""
+    return (
+        f"the voters work in the store {store.cluster_id}, and the last run from this controller saw"
+        f" {known['cluster_id']}: if recover.yml made theirs from another controller, remove {known['file']}"
+        " and run again"
+    )
+
+
+def _why_unsure(store: Store) -> str:
+    """Return why too few members tell who the members are, or nothing."""
+    voting = sorted(str(member["name"] or member["id"]) for member in store.members if not member["learner"])
+    agreeing = sorted(tellers(store))
+    if len(set(agreeing).intersection(voting)) * 2 > len(voting):
+        return ""
+    return (
+        f"the store has the members {', '.join(voting)}, as {', '.join(agreeing) or 'none of them'} alone"
+        " tells: more than half of them have to say the same; run again when they answer"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
-from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.canary import recall
+from ansible_collections.p2p.cluster.plugins.plugin_utils.memory.canary import recall
 
 DOCUMENTATION = r"""
 name: p2p_canaries

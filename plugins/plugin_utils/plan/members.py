@@ -35,16 +35,20 @@ def has_leader(told: Told) -> bool:
     return bool(told.get("leader")) and str(told["leader"]) != "0"
 
 
-def most_told(stores: Sequence[Told]) -> Sequence[Member]:
-    """Return the members as most stores list these; no single one's word, however far it says that it is.
+def most_told(stores: Mapping[str, Told]) -> Sequence[Member]:
+    """Return the members as most of those members list these; no single one's word, however far it is.
 
     Args:
-        stores: What nodes say. Of two lists that are told as often, the one told from further on is newer.
+        stores: What nodes say, by name. Of two lists that as many of their own members tell, and as many
+            nodes, the one told from further on is newer.
     """
-    told = Counter(_view(store) for store in stores)
-    first = max(
-        stores, key=lambda store: (told[_view(store)], int(store.get("raft_index") or 0)), default=None
-    )
+    told = Counter(_view(store) for store in stores.values())
+
+    def rank(store: Told) -> tuple[int, int, int]:
+        view = _view(store)
+        return len(_tellers(stores, view)), told[view], int(store.get("raft_index") or 0)
+
+    first = max(stores.values(), key=rank, default=None)
     listed: Sequence[Member] = first["members"] if first else []
     return listed
 
@@ -69,26 +73,29 @@ def the_store(answers: Mapping[str, Answer], electors: Collection[str]) -> Store
         return NONE
     cluster_id = min(votes, key=lambda cluster: (-votes[cluster], cluster))
     same = {name: told for name, told in stores.items() if str(told["cluster_id"]) == cluster_id}
-    members = most_told([same[name] for name in same if name in electors])
+    members = most_told({name: told for name, told in same.items() if name in electors})
     listed = {str(member["name"]): str(member["id"]) for member in members}
     heard = {
         name: told
         for name, told in same.items()
         if name in electors or listed.get(name) == str(told["member_id"])
     }
-    return Store(cluster_id=cluster_id, members=most_told(list(heard.values())), told=heard)
+    return Store(cluster_id=cluster_id, members=most_told(heard), told=heard)
 
 
-def electors(answers: Mapping[str, Answer], voters: Collection[str]) -> frozenset[str]:
+def electors(
+    answers: Mapping[str, Answer], voters: Collection[str], known: Collection[str] = ()
+) -> frozenset[str]:
     """Return who may say which store is the cluster's: the file's voters, and those that vote now.
 
     Args:
         answers: The registered result of `p2p_probe` for every node, by name.
         voters: The file's.
+        known: The store's members, as this controller last saw it work.
 
     Returns:
-        The file's voters with those whom more than half of all running orchestrators, and at least two, name
-        as the voters: a change of the voters has not reached the nodes yet.
+        The file's voters and the known members, with those whom more than half of all running orchestrators,
+        and at least two, name as the voters: a change of the voters has not reached the nodes yet.
     """
     named = [
         frozenset(map(str, (status.get("body") or {}).get("voter_node_ids") or []))
@@ -97,7 +104,7 @@ def electors(answers: Mapping[str, Answer], voters: Collection[str]) -> frozense
         == HTTPStatus.OK
     ]
     most, count = Counter(named).most_common(1)[0] if named else (frozenset[str](), 0)
-    return frozenset(voters) | (most if count >= 2 and count * 2 > len(named) else frozenset())  # noqa: PLR2004  # as said
+    return frozenset((*voters, *known)) | (most if count >= 2 and count * 2 > len(named) else frozenset())  # noqa: PLR2004  # as said
 
 
 def contradictions(answers: Mapping[str, Answer], store: Store, chosen_by: Collection[str]) -> dict[str, str]:
@@ -122,6 +129,20 @@ def contradictions(answers: Mapping[str, Answer], store: Store, chosen_by: Colle
         elif listed.get(name, member_id) != member_id:
             found[name] = f"its member calls itself {member_id}, and most voters call it {listed[name]}"
     return found
+
+
+def tellers(store: Store) -> list[str]:
+    """Return the members that list the members of the store as it does, and themselves as they are."""
+    return _tellers(store.told, _view({"members": store.members}))
+
+
+def _tellers(stores: Mapping[str, Told], view: frozenset[tuple[str, str, bool, bool]]) -> list[str]:
+    listed = {(name, number) for number, name, _, _ in view}
+    return [
+        name
+        for name, told in stores.items()
+        if (name, str(told.get("member_id"))) in listed and _view(told) == view
+    ]
 
 
 def _view(store: Told) -> frozenset[tuple[str, str, bool, bool]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.canary import recall, remember
+from ansible_collections.p2p.cluster.plugins.plugin_utils.memory.canary import recall, remember
 
 from filter_plugins.p2p_outcome import plan_text
 from filter_plugins.p2p_plan import Plan, plan

@@ -1,0 +1,1 @@
+"""What the controller remembers from one run to the next."""

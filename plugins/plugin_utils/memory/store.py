@@ -1,0 +1,75 @@
+"""The controller's memory of the cluster's store: its id and members, from the last run that saw it work."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypedDict
+
+from ansible_collections.p2p.cluster.plugins.plugin_utils.door.words import NODE_NAME
+from ansible_collections.p2p.cluster.plugins.plugin_utils.memory.file import keep, load, locked, why
+
+_NAME = re.compile(NODE_NAME)
+_ID = re.compile(r"[0-9]{1,20}")
+
+
+class Kept(TypedDict):
+    """`cluster_id` of the store, and its `members`, ids by name. Both are empty where nothing is known."""
+
+    cluster_id: str
+    members: dict[str, str]
+
+
+def nothing() -> Kept:
+    """Return the memory of who has seen no store."""
+    return Kept(cluster_id="", members={})
+
+
+def recall(path: Path, cluster: str) -> tuple[Kept, str]:
+    """Return what is known of the store, and a warning if the file is not used.
+
+    Args:
+        path: The memory's file.
+        cluster: Whose it has to be.
+    """
+    try:
+        return _parsed(load(path, cluster)), ""
+    except FileNotFoundError:
+        return nothing(), ""
+    except (OSError, ValueError, RecursionError) as error:
+        return (
+            nothing(),
+            f"{path} is no memory of the store of {cluster} ({why(error)}), and is not used: remove it",
+        )
+
+
+def remember(path: Path, cluster: str, known: Kept) -> bool:
+    """Note a store that works.
+
+    Args:
+        path: The memory's file, made with its folder if need be, and replaced in one step.
+        cluster: Whose it is.
+        known: The store.
+
+    Returns:
+        Whether the file said something else before.
+
+    Raises:
+        OSError: It cannot be written, or its folder is not this user's alone.
+    """
+    if recall(path, cluster)[0] == known:
+        return False
+    with locked(path.parent):
+        keep(path, cluster, known)
+    return True
+
+
+def _parsed(found: Mapping[str, Any]) -> Kept:
+    cluster_id, members = found.get("cluster_id"), found.get("members")
+    if not isinstance(cluster_id, str) or not _ID.fullmatch(cluster_id) or not isinstance(members, dict):
+        raise ValueError("it says something else")
+    for name, number in members.items():
+        if not _NAME.fullmatch(name) or not isinstance(number, str) or not _ID.fullmatch(number):
+            raise ValueError("it says something else")
+    return Kept(cluster_id=cluster_id, members=members)
