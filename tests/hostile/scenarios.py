@@ -81,10 +81,17 @@ def _two_releases(answers: Answers) -> Answers:
 
 
 def _no_quorum(answers: Answers) -> Answers:
-    """Return answers of voters whose store has lost its quorum."""
+    """Return answers of voters whose store has lost its quorum some time ago."""
     for answer in answers.values():
         if answer["probe"].get("etcd"):
             answer["probe"]["etcd"]["leader"] = None
+        for document in ("health", "status"):
+            answer["probe"]["http"][document]["body"] |= {
+                "leader_id": None,
+                "effective_leader_id": None,
+                "voter_quorum_ok": False,
+                "seconds_since_quorum": 900.0,
+            }
     return answers
 
 
@@ -107,10 +114,19 @@ SCENARIOS = {
     "rollback-voter": Scenario("rollback.yml", _two_releases, hostile=(HOSTILE_VOTER,)),
     "remove": Scenario("remove.yml", _well, words=("--limit", ",".join([GOOD[6], *HOSTILE]))),
     "remove-voter": Scenario("remove.yml", _well, words=("--limit", GOOD[6]), hostile=(HOSTILE_VOTER,)),
+    # The hostile voter is one of those that are known to be silent: whatever it says then, it stops the run.
     "recover": Scenario(
         "recover.yml",
         _no_quorum,
-        words=("-e", "p2p_recover_confirm=p2p"),
+        words=("-e", f"p2p_recover_confirm={','.join(VOTERS[1:])}"),
+        hostile=(VOTERS[1],),
+        dead=tuple(VOTERS[2:]),
+    ),
+    # It answers the probe well, and takes part.
+    "recover-from": Scenario(
+        "recover.yml",
+        _no_quorum,
+        words=("-e", f"p2p_recover_confirm={','.join(VOTERS[2:])}"),
         hostile=(VOTERS[1],),
         dead=tuple(VOTERS[2:]),
     ),

@@ -156,12 +156,12 @@ def test_c3_what_a_voter_holds_is_fetched_without_a_shell(stage: Stage) -> None:
     for kind in ("found", "prepared"):
         salvaged[kind] |= {"path": TEXTS["sftp line"]}
     maker = _modules(p2p_etcd_salvage={"changed": True, "salvaged": salvaged})
-    run, sandbox, _ = stage.play("recover", False, maker)
+    run, sandbox, _ = stage.play("recover-from", False, maker)
     assert any(line["kind"] == "p2p_etcd_salvage" for line in sandbox.asked(VOTERS[1])), run.output
     assert looks.files(run, sandbox.canary) == []
 
 
-@pytest.mark.parametrize("scenario", ["voters-via", *(["recover"] if os.environ.get("FULL") else [])])
+@pytest.mark.parametrize("scenario", ["voters-via", *(["recover-from"] if os.environ.get("FULL") else [])])
 def test_c3_a_temporary_folder_is_not_where_a_node_says(scenario: str, stage: Stage) -> None:
     def maker(_node: str, _answer: dict[str, Any], canary: str) -> Case:
         folder = f"/etc/x' {canary}"

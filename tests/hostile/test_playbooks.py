@@ -27,8 +27,8 @@ def _count() -> int:
 CORNERS = range(-(-_count() // MANY))
 RANDOM = range(6 if FULL else 1)
 # Where one node's word counts by itself, a believed one may change what is done to others.
-COMPARED = [name for name in SCENARIOS if name not in ("voters-via", "health-all")]
-OF_MODULES = ["deploy", "deploy-voter", "voters-via", "rollback", "remove", "recover"]
+COMPARED = [name for name in SCENARIOS if name not in ("voters-via", "health-all", "recover-from")]
+OF_MODULES = ["deploy", "deploy-voter", "voters-via", "rollback", "remove", "recover-from"]
 
 
 def _first(scenarios: Sequence[str], key: Callable[[str], str]) -> list[str]:

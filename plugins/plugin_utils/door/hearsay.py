@@ -11,10 +11,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .words import FEW, LARGEST_COUNT, LARGEST_SMALL, NODE_NAME, URL
+from .words import FEW, LARGEST_COUNT, LARGEST_SECONDS, LARGEST_SMALL, NODE_NAME, URL
 
 _NAME, _URL = re.compile(NODE_NAME), re.compile(URL)
 _NUMBERS = {"term": LARGEST_COUNT, "alive_peers": LARGEST_SMALL, "voters_alive": LARGEST_SMALL}
+_TIMES = {"seconds_since_quorum": LARGEST_SECONDS}
 
 
 def unsaid(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,6 +60,10 @@ def _document(body: Mapping[str, Any]) -> dict[str, Any]:
     for key, most in _NUMBERS.items():
         value = found.get(key)
         if isinstance(value, int) and not isinstance(value, bool) and not 0 <= value <= most:
+            found[key] = None
+    for key, longest in _TIMES.items():
+        value = found.get(key)
+        if isinstance(value, float | int) and not isinstance(value, bool) and not 0 <= value <= longest:
             found[key] = None
     if isinstance(found.get("voter_node_ids"), list):
         found["voter_node_ids"] = [name for name in found["voter_node_ids"] if _known(name) is not None]

@@ -212,6 +212,7 @@ class StatusBody(Struct, kw_only=True):
     voter_node_ids: Annotated[list[NodeName], Few] | None = None
     voters_alive: Small | None = None
     voter_quorum_ok: bool | None = None
+    seconds_since_quorum: Seconds | None = None
     peers: Annotated[list[Peer], Many] | None = None
     listened: bool | UnsetType = UNSET
     uptime_seconds: Seconds | None = None

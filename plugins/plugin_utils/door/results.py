@@ -12,6 +12,7 @@ from .words import (
     Commit,
     Count,
     Decimal,
+    Epoch,
     Line,
     NodeNameOrNone,
     PackageName,
@@ -151,8 +152,8 @@ class Salvaged(Struct, kw_only=True):
     revision: Count | UnsetType = UNSET
     applied: Count | UnsetType = UNSET
     term: Count | UnsetType = UNSET
-    epoch: Count | UnsetType = UNSET
-    raised: Count | UnsetType = UNSET
+    epoch: Epoch | UnsetType = UNSET
+    raised: Epoch | UnsetType = UNSET
     found: Whole | UnsetType = UNSET
     prepared: Whole | UnsetType = UNSET
 

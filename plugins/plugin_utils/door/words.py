@@ -36,13 +36,17 @@ URL = r"https?://[A-Za-z0-9_.\[\]:%-]{1,300}/?"
 Url = Annotated[str, Meta(pattern=rf"\A{URL}\Z")]
 Base64 = Annotated[str, Meta(max_length=4 << 20, pattern=r"\A[A-Za-z0-9+/=\s]*\Z")]
 
-LARGEST_COUNT, LARGEST_SMALL = 1 << 53, 1_000_000
+LARGEST_COUNT, LARGEST_SMALL, LARGEST_SECONDS = 1 << 53, 1_000_000, 1e11
 Count = Annotated[int, Meta(ge=0, le=LARGEST_COUNT)]
 Small = Annotated[int, Meta(ge=0, le=LARGEST_SMALL)]
 ProcessId = Annotated[int, Meta(ge=1, le=(1 << 31) - 1)]
 ExitStatus = Annotated[int, Meta(ge=-(1 << 31), le=(1 << 31) - 1)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 HttpCode = Annotated[int, Meta(ge=100, le=599)]
-Seconds = Annotated[float, Meta(ge=0, le=1e11)]
+Seconds = Annotated[float, Meta(ge=0, le=LARGEST_SECONDS)]
 Milliseconds = Annotated[float, Meta(ge=0, le=1e9)]
+# A recovery epoch has a million terms (the orchestrator's `EPOCH_SPAN`), of which the last is a count too.
+EPOCH_SPAN = 1_000_000
+LARGEST_EPOCH = LARGEST_COUNT // EPOCH_SPAN - 1
+Epoch = Annotated[int, Meta(ge=0, le=LARGEST_EPOCH)]
 Percent = Annotated[float, Meta(ge=-1000, le=1000)]  # a full disk's reserve is below 0

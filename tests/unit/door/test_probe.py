@@ -159,6 +159,8 @@ VOTER = {"name": "v9", "alive": True}
         ((*STATUS, "effective_leader_id"), "<b>", None),
         ((*STATUS, "term"), 1 << 60, None),
         ((*STATUS, "term"), 10**400, None),
+        ((*STATUS, "seconds_since_quorum"), 1e300, None),
+        ((*STATUS, "seconds_since_quorum"), -1.0, None),
         ((*STATUS, "alive_peers"), 10**9, None),
         ((*STATUS, "voters_alive"), -1, None),
         ((*STATUS, "voter_node_ids"), ["v9", "$(x)"], ["v9"]),

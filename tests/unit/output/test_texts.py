@@ -39,6 +39,8 @@ RECOVERY: Any = {
     "sources": [],
     "members": [],
     "epoch": 1,
+    "refusal": "",
+    "confirmation": [],
 }
 SSH = {"ansible_host": "host", "ansible_ssh_args": ""}
 TEXTS = {
