@@ -87,6 +87,9 @@ def test_what_is_documented_is_what_goes_on(module: str) -> None:
         ("p2p_etcd_archive", {"archive": {"arch": "../x"}}, "p2p_etcd_archive.archive"),
         ("p2p_release", {"diff": [{"before": 5}]}, "p2p_release.diff"),
         ("p2p_etcd_salvage", {"salvaged": {"epoch": 1, "revision": 2}}, "p2p_etcd_salvage.salvaged: without"),
+        # Its terms would be no JSON numbers, and every answer that tells one would be refused.
+        ("p2p_etcd_salvage", {"salvaged": {"epoch": 10**10}}, "p2p_etcd_salvage.salvaged.epoch"),
+        ("p2p_etcd_salvage", {"salvaged": {"raised": 1 << 62}}, "p2p_etcd_salvage.salvaged.raised"),
     ],
 )
 def test_what_does_not_fit_makes_the_answer_untrusted(
