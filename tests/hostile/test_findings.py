@@ -25,6 +25,7 @@ from tests.hostile.fleet import (
     HOSTILE_VOTER,
     NAMES,
     VOTERS,
+    WELL,
     Replies,
     Run,
     Sandbox,
@@ -169,6 +170,21 @@ def test_c3_a_temporary_folder_is_not_where_a_node_says(scenario: str, stage: St
 
     run, sandbox, _ = stage.play(scenario, False, maker)
     assert looks.files(run, sandbox.canary) + looks.ended_badly(run) == []
+
+
+@pytest.mark.parametrize("asked_before", [0, 1])
+def test_c4_a_leader_that_one_voter_names_stops_a_recovery(asked_before: int, stage: Stage) -> None:
+    def maker(_node: str, answer: dict[str, Any], _canary: str) -> Case:
+        found = copy.deepcopy(answer)
+        found["probe"]["etcd"]["leader"] = found["probe"]["etcd"]["members"][0]["id"]
+        return Case("a leader", {"probe": [WELL] * asked_before + [reply(probe_text(found))]})
+
+    run, sandbox, _ = stage.play("recover-from", False, maker)
+    assert run.code != 0
+    assert f"{VOTERS[1]} names hetzner-v" in run.output
+    assert "This controller may be cut off from the others" in run.output
+    touched = {line["kind"] for name in VOTERS[:2] for line in sandbox.asked(name)}
+    assert not touched & {"p2p_service", "p2p_etcd_salvage", "p2p_etcd_restore"}
 
 
 def test_h4_a_pasted_command_is_one_command(stage: Stage) -> None:
