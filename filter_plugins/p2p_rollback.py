@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, TypedDict
 
 from ansible_collections.p2p.cluster.plugins.plugin_utils.door.words import RELEASE_NAME
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.nearest import did_you_mean
 
 Answer = Mapping[str, Any]
 # What a release's folder may be called: a node that tells of another one has none.
@@ -54,8 +55,10 @@ def target(answers: Mapping[str, Answer], wish: str = "", repository: str = "") 
     found = {name: release for name, answer in answers.items() if (release := _release(answer))}
     there = Counter(held for release in found.values() for held in _held(release))
     if wish:
-        missing = f"no node that answered has the release {wish}; there are {_listed(there)}"
-        return _to(wish) if wish in there else _nowhere(missing)
+        if wish in there:
+            return _to(wish)
+        meant = did_you_mean(wish, there)
+        return _nowhere(f"no node that answered has the release {wish}{meant}; there are {_listed(there)}")
     asked = [name for name, release in found.items() if len(_held(release)) > 1]
     steps = {name: step for name in asked if (step := _step(found[name]))}
     if not steps:

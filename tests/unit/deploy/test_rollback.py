@@ -123,7 +123,17 @@ def test_a_named_release_has_to_be_somewhere() -> None:
     answers = fleet(on("v2", "v1", "v0"), on("v2", "v1"))
     assert target(answers, "v0") == {"name": "v0", "why": "", "warnings": []}
     assert target(answers, "v9")["name"] == ""
-    assert "no node that answered has the release v9; there are v0 (1 nodes)" in target(answers, "v9")["why"]
+    assert "no node that answered has the release x9; there are v0 (1 nodes)" in target(answers, "x9")["why"]
+
+
+def test_the_nearest_release_is_told() -> None:
+    name = "1.0.0-76ad697ebccf"
+    BUILT.setdefault(name, 150.0)
+    answers = fleet(on("v2", name), dead())
+    for slip in ("1.0.0-76ad697ebccc", "1.0.0", name.upper()):
+        found = target(answers, slip)
+        assert found["name"] == ""
+        assert f"has the release {slip} (did you mean '{name}'?); there are {name} (1 nodes)" in found["why"]
 
 
 def test_nodes_without_the_release_are_told_what_they_have() -> None:
