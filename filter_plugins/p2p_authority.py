@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from hashlib import sha256
 from typing import Any, TypedDict
+
+from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import paragraph
 
 Answer = Mapping[str, Any]
 NAME = "ca.crt"
+# Digits of a digest that people are shown.
+_SHOWN = 12
 
 
 class Told(TypedDict):
-    """`seen` is the SHA-256 of `ca.crt` by node, for `p2p_identity_seen`; `refused` says who is left out."""
+    """`seen` is the SHA-256 of `ca.crt` by node, for `p2p_identity_seen`; `refused` says who is left out.
+
+    `answered` are the voters that answered, with or without that file.
+    """
 
     seen: dict[str, str]
     refused: dict[str, str]
+    answered: list[str]
+
+
+class Takeover(TypedDict):
+    """What a lost authority is taken over from.
+
+    `digest` is the SHA-256 of the bundle, empty if there is none to take over; `carriers` are the voters that
+    carry it; `warning` names those that carry another; `refusal` says why nothing can be decided.
+    """
+
+    digest: str
+    carriers: list[str]
+    warning: str
+    refusal: str
 
 
 def digests(answers: Mapping[str, Answer]) -> dict[str, str]:
@@ -50,15 +73,15 @@ def told(
             one, and whatever the nodes carry is theirs.
     """
     seen = digests(answers)
+    answered = [name for name in voters if "probe" in answers.get(name, {})]
     if known is None or (takes_over and not known):
-        return Told(seen=seen, refused={})
+        return Told(seen=seen, refused={}, answered=answered)
     strangers = [name for name, digest in seen.items() if digest not in known]
     electing = [name for name in voters if name in seen]
     if not electing:
-        spoke = any("probe" in answers.get(name, {}) for name in voters)
-        electing = [name for name in answers if "probe" in answers[name]] if spoke else list(seen)
+        electing = [name for name in answers if "probe" in answers[name]] if answered else list(seen)
     if len(set(strangers) & set(electing)) * 2 > len(electing):
-        return Told(seen=seen, refused={})
+        return Told(seen=seen, refused={}, answered=answered)
     return Told(
         seen={name: digest for name, digest in seen.items() if digest in known},
         refused=dict.fromkeys(
@@ -67,24 +90,89 @@ def told(
             f" another cluster's node, run remove.yml there or delete that {NAME}, and run again. Nothing was"
             " written",
         ),
+        answered=answered,
     )
 
 
-def carriers(seen: Mapping[str, str], voters: Sequence[str]) -> list[str]:
-    """Return the nodes whose `ca.crt` a lost authority is taken over from, voters first.
+def takeover(seen: Mapping[str, str], voters: Sequence[str], answered: Collection[str] = ()) -> Takeover:
+    """Decide what a controller that lost its authority takes over: what most of all voters carry.
 
-    They carry what most voters that have one carry, or, where none has, most nodes: no node's own word makes
-    an authority that others trust.
+    Voters that do not answer count among all, since they may carry another one: most of those that answer is
+    not enough. Nodes that do not vote are not asked. Where nobody carries any, and most voters say so, there
+    is nothing to take over.
 
     Args:
-        seen: The SHA-256 of it by node.
+        seen: The SHA-256 of `ca.crt` by node.
         voters: All voters of the fleet file.
+        answered: Who answered, with or without such a file.
     """
-    electing = [name for name in voters if seen.get(name)] or [name for name in seen if seen[name]]
-    counts = Counter(seen[name] for name in electing)
-    most = max(counts, key=lambda digest: (counts[digest], digest), default="")
-    holding = [name for name in seen if most and seen[name] == most]
-    return sorted(holding, key=lambda name: name not in voters)
+    told = {name: seen[name] for name in voters if seen.get(name)}
+    digest, count = next(iter(Counter(told.values()).most_common(1)), ("", 0))
+    if count * 2 > len(voters):
+        others = {name: other for name, other in told.items() if other != digest}
+        return Takeover(
+            digest=digest,
+            carriers=[name for name, carried in told.items() if carried == digest],
+            warning=_contradiction(others, digest, count, len(voters)) if others else "",
+            refusal="",
+        )
+    bare = [name for name in voters if name in answered and name not in told]
+    if not any(seen.values()) and len(bare) * 2 > len(voters):
+        return Takeover(digest="", carriers=[], warning="", refusal="")
+    return Takeover(digest="", carriers=[], warning="", refusal=_no_majority(told, voters, bare))
+
+
+def _contradiction(others: Mapping[str, str], digest: str, count: int, voters: int) -> str:
+    return paragraph(
+        f"{_each(others)}: another {NAME} than {count} of {voters} voters carry ({_short(digest)}), which is"
+        " the one that is taken over. See what is on it before the next stage of the rotation"
+    )
+
+
+def _no_majority(told: Mapping[str, str], voters: Sequence[str], bare: Collection[str]) -> str:
+    silent = [name for name in voters if name not in told and name not in bare]
+    parts = [
+        _each(told),
+        f"{', '.join(bare)}: without any" if bare else "",
+        f"{', '.join(silent)}: no answer" if silent else "",
+    ]
+    needed = len(voters) // 2 + 1
+    return paragraph(
+        f"A lost CA is taken over only where {needed} of the {len(voters)} voters of the fleet file carry the"
+        f" same {NAME}, whatever other nodes carry. There is no such majority:"
+        f" {'; '.join(part for part in parts if part)}. Restore the directory of certificates from its backup"
+        " (docs/security.md); or mend these voters, take those that are gone for good out of p2p_voters, and"
+        " run this again. Nothing was changed."
+    )
+
+
+def _each(told: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} ({_short(digest)})" for name, digest in told.items())
+
+
+def _short(digest: str) -> str:
+    return digest[:_SHOWN]
+
+
+def bundle_read(results: Iterable[Mapping[str, Any]], digest: str) -> str:
+    """Return the bundle that has a digest among those that were read from nodes, or nothing.
+
+    Args:
+        results: What `slurp` gave for each, a failure or none of its own making too.
+        digest: The SHA-256 that the bundle has to have, in hexadecimal.
+    """
+    read = (_content(result) for result in results)
+    return next((content.decode() for content in read if sha256(content).hexdigest() == digest), "")
+
+
+def _content(result: Mapping[str, Any]) -> bytes:
+    """Return what was read from a node, nothing where that is no text."""
+    try:
+        content = b64decode(str(result.get("content") or ""), validate=True)
+        content.decode()
+    except ValueError:
+        return b""
+    return content
 
 
 def left_out(answers: Mapping[str, Answer], refused: Mapping[str, str]) -> dict[str, Answer]:
@@ -101,7 +189,8 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
         return {
-            "p2p_ca_carriers": carriers,
+            "p2p_ca_read": bundle_read,
+            "p2p_ca_takeover": takeover,
             "p2p_ca_told": told,
             "p2p_left_out": left_out,
         }

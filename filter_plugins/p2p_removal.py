@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import paragraph
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.nearest import did_you_mean
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.why import first_line
 
 Answer = Mapping[str, Any]
+_BETWEEN = re.compile("[,:]")
+_NAME = re.compile(r"\w[\w.-]*")
+# A range and a regular expression may hold what stands between names.
+_NO_NAMES = re.compile(r"[\[~@]")
 
 
 def still_voting(
@@ -51,6 +57,21 @@ def still_voting(
     return reasons
 
 
+def limit_unknown(limit: str, groups: Mapping[str, Iterable[str]]) -> str:
+    """Return what is wrong with the names of a `--limit`: Ansible only warns of one that it does not know.
+
+    Args:
+        limit: As it was given. One that holds more than names, such as a range or a regular expression, is
+            Ansible's affair.
+        groups: The inventory's groups with their hosts.
+    """
+    known = {*groups, *(host for hosts in groups.values() for host in hosts)}
+    words = [] if _NO_NAMES.search(limit) else [word.strip() for word in _BETWEEN.split(limit)]
+    unknown = [word for word in dict.fromkeys(words) if _NAME.fullmatch(word) and word not in known]
+    told = ", ".join(f"{word!r}{did_you_mean(word, known)}" for word in unknown)
+    return f"--limit: no node or group of the fleet file is called {told}" if unknown else ""
+
+
 def removal_plan(
     leaving: Sequence[str], answers: Mapping[str, Answer], ready: Sequence[str], fleet_file: str
 ) -> dict[str, Any]:
@@ -78,7 +99,7 @@ def removal_plan(
     for name in leaving:
         answer = answers[name]
         told = (
-            f"{first_line(answer)}. Its certificate is denied, what is on it stays:"
+            f"{first_line(answer)}. What is on it stays:"
             f" run this again when it answers, or call it `status: destroyed` in {fleet_file}"
         )
         if "probe" in answer:
@@ -106,11 +127,13 @@ def removal_text(plan: Mapping[str, Any], check: bool = False) -> list[str]:
     """Return in lines for people what a removal does.
 
     Args:
-        plan: As `p2p_removal_plan` gives it, with `denied`, the names of all whose certificates are denied.
+        plan: As `p2p_removal_plan` gives it, with `revocations`, as `p2p_certificate` gives it.
         check: Whether the run only previews.
     """
     verb = "would be" if check else "will be"
-    lines = [f"the certificates of {', '.join(plan['denied'])} {verb} denied by the voters"]
+    lines = revoked_text(plan["revocations"], becomes=f"{verb} denied by the voters")
+    if not lines:
+        lines.append("this cluster uses no certificates, so there is none to deny")
     if plan["others"]:
         lines.append(f"services, files and users of ours {verb} removed from {', '.join(plan['others'])}")
     if plan["gone"]:
@@ -120,6 +143,35 @@ def removal_text(plan: Mapping[str, Any], check: bool = False) -> list[str]:
     for state in ("unreachable", "refused"):
         lines += [f"{state}: {name} ({why})" for name, why in sorted(plan[state].items())]
     return [paragraph(line) for line in lines]
+
+
+def revoked_text(
+    revocations: Mapping[str, Mapping[str, int]], check: bool = False, becomes: str = "", news: bool = False
+) -> list[str]:
+    """Return in lines for people what of the nodes that leave is denied, and what there was nothing of.
+
+    Args:
+        revocations: By name how many certificates are `revoked` by this run, and were `before`.
+        check: Whether the run only previews.
+        becomes: What becomes of the certificates; by default that they were revoked on the controller.
+        news: Whether nodes that were denied before are left out.
+    """
+    lines = []
+    for name, counts in revocations.items():
+        if counts["revoked"]:
+            done = "would be" if check else "was" if counts["revoked"] == 1 else "were"
+            lines.append(f"{name}: {_certificates(counts['revoked'])} {becomes or f'{done} revoked'}")
+        elif counts["before"] and news:
+            continue
+        elif counts["before"]:
+            lines.append(f"{name}: denied already ({_certificates(counts['before'])})")
+        else:
+            lines.append(f"{name}: no certificate of this controller is valid, so there is none to deny")
+    return [paragraph(line) for line in lines]
+
+
+def _certificates(count: int) -> str:
+    return f"{count} certificate{'s' if count > 1 else ''}"
 
 
 def _status(answer: Answer) -> Mapping[str, Any]:
@@ -139,8 +191,10 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "p2p_had_store": had_store,
+            "p2p_limit_unknown": limit_unknown,
             "p2p_not_told": not_told,
             "p2p_removal_plan": removal_plan,
             "p2p_removal_text": removal_text,
+            "p2p_revoked_text": revoked_text,
             "p2p_still_voting": still_voting,
         }

@@ -44,7 +44,15 @@ options:
         type: bool
         default: false
   removed:
-    description: Nodes whose unexpired certificates, old ones included, are revoked.
+    description:
+      - Nodes whose unexpired certificates, old ones included, are revoked.
+      - A name is refused that is neither in O(known) nor one that O(state_dir) gave a certificate, or revoked
+        before. With O(only_look) it is warned of.
+    type: list
+    elements: str
+    default: []
+  known:
+    description: Nodes of the fleet, which may be among O(removed) though they never had a certificate.
     type: list
     elements: str
     default: []
@@ -63,6 +71,14 @@ options:
     description: PEM of the CA bundle that the nodes trust now, to take a cluster over with O(rotate=start).
     type: str
     default: ""
+  adopt_sha256:
+    description: SHA-256 of the bundle that most voters carry. Another O(adopt) is not taken over.
+    type: str
+    default: ""
+  adopt_follows:
+    description: In check mode, whether O(adopt) is not known yet, and is before anything is written.
+    type: bool
+    default: false
   ca_days:
     description: Validity of a new CA.
     type: int
@@ -149,6 +165,21 @@ issued:
   returned: success
   type: list
   elements: str
+revoked:
+  description: Serials of the certificates that were, or would be, revoked by this run.
+  returned: success
+  type: list
+  elements: str
+revocations:
+  description:
+    - By name of each node of O(removed), and of each that voted, how many valid certificates were, or would
+      be, revoked by this run (C(revoked)), and how many were before (C(before)).
+  returned: success
+  type: dict
+held_ca:
+  description: Whether O(state_dir) held a CA before this run.
+  returned: success
+  type: bool
 encrypts:
   description: Whether a CA's key that was plain got, or would get, the passphrase.
   returned: success
@@ -184,7 +215,10 @@ def arguments() -> dict[str, Any]:
         "removed": {"type": "list", "elements": "str", "default": []},
         "voters": {"type": "list", "elements": "str", "default": []},
         "seen": {"type": "dict", "default": {}},
+        "known": {"type": "list", "elements": "str", "default": []},
         "adopt": {"type": "str", "default": ""},
+        "adopt_sha256": {"type": "str", "default": ""},
+        "adopt_follows": {"type": "bool", "default": False},
         "ca_days": {"type": "int", "default": 3650},
         "leaf_days": {"type": "int", "default": 90},
         "renew_below_days": {"type": "int", "default": 30},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -17,7 +18,14 @@ from cryptography.x509.oid import NameOID
 
 from .p2p_certificate_log import Issued, parse_log
 from .p2p_certificate_make import Authority, Leaf, make_authority, make_crl, make_leaf, reason_to_issue
-from .p2p_certificate_names import CertificateError, Node, check_label, name_texts, subject_names
+from .p2p_certificate_names import (
+    CertificateError,
+    Node,
+    check_label,
+    check_removed,
+    name_texts,
+    subject_names,
+)
 from .p2p_certificate_pem import blocks, certificate_pem, fingerprint, key_pem, serial_text
 from .p2p_certificate_state import Settings, State, Wanted
 from .p2p_certificate_store import Store
@@ -59,7 +67,9 @@ class Directory:
         Raises:
             CertificateError: something is refused; all that can be is before the first file is written.
         """
+        self._refuse_unknown()
         self._refuse_stranger()
+        held = self.state.held
         old_bundle = self.state.bundle()
         self._plan_authority()
         self._plan_encryption()
@@ -82,7 +92,8 @@ class Directory:
                 wanted = self._issue(wanted, signer.certificate, key)
                 if new_crl:
                     self._write_crl(signer.certificate, key)
-        return self._result(wanted, revoked, old_bundle, new_crl=new_crl)
+        result = self._result(wanted, revoked, old_bundle, new_crl=new_crl)
+        return result | {"revocations": self._revocations(revoked), "held_ca": held}
 
     # --- reading
 
@@ -101,7 +112,8 @@ class Directory:
             unlogged=self._log("unlogged"),
             history=set(history.decode().split()),
             crl=self.store.read(self._path("crl.pem")),
-            has_leaves=self.store.leaves.is_dir() and any(self.store.leaves.glob("*.pem")),
+            removed=set((self.store.read(self._path("removed")) or b"").decode().split()),
+            leaves={path.stem for path in self.store.leaves.glob("*.pem")},
         )
 
     def _log(self, name: str) -> list[Issued]:
@@ -166,9 +178,24 @@ class Directory:
 
     # --- deciding
 
+    def _refuse_unknown(self) -> None:
+        """Refuse to remove names that nothing is known of; whoever only looks is warned."""
+        known = self.state.names().union(self.settings.known)
+        try:
+            check_removed(self.settings.removed, known, self.store.root)
+        except CertificateError as error:
+            if not self.settings.only_look:
+                raise
+            self.warnings.append(str(error))
+
     def _refuse_stranger(self) -> None:
         """Refuse a cluster that carries a bundle which never came from this directory."""
         strangers = sorted(n for n, digest in self.settings.seen.items() if digest not in self.state.history)
+        if not self.state.held and self._wants_over() and not self._carried():
+            raise CertificateError(
+                "The CA bundle that was read from the voters is not the one that most of them had told of. "
+                "Nothing was changed. Run this again; if it stays so, look at their ca.crt."
+            )
         if not strangers or self._takes_over():
             return
         shown = 5
@@ -182,17 +209,21 @@ class Directory:
             "replace the CA: -e p2p_identity_rotate=true."
         )
 
+    def _wants_over(self) -> bool:
+        return self.settings.rotate == "start" and bool(self.settings.adopt or self.settings.adopt_sha256)
+
     def _takes_over(self) -> bool:
-        return self.settings.rotate == "start" and bool(self.settings.adopt)
+        return self._wants_over() and self._carried()
 
     def _plan_authority(self) -> None:
         """Plan the writes that bring the CAs to the wanted stage, and set `state` as it will be."""
         rotate, state = self.settings.rotate, self.state
         if state.ca is None and state.next_ca is None:
             self._begin()
-        elif rotate == "start" and state.stage == "steady":
+        elif rotate == "start":
             self._refuse_second_ca()
-            self._create("next.pem")
+            if state.stage == "steady":
+                self._create("next.pem")
         elif rotate == "switch" and state.stage == "trust":
             self._switch()
         elif rotate == "finish" and state.stage == "overlap" and state.ca is not None:
@@ -212,11 +243,12 @@ class Directory:
             self._adopt()
             self._create("next.pem")
             return
-        if self.state.has_leaves or self.state.log:
+        follows = self.settings.adopt_follows and self.settings.rotate == "start" and not self.store.writable
+        if (self.state.leaves or self.state.log) and not follows:
             raise CertificateError(
                 f"{self._path('ca.pem')} is missing, though {self.store.root} holds certificates it signed. "
-                "Restore it from the backup; or, if it is lost, replace the CA while a voter is in reach: "
-                "-e p2p_identity_rotate=true."
+                "Restore it from the backup; or, if it is lost, replace the CA while most voters are in "
+                "reach: -e p2p_identity_rotate=true."
             )
         if self.settings.rotate in ("switch", "finish"):
             raise CertificateError(
@@ -225,8 +257,8 @@ class Directory:
         self._create("ca.pem")
 
     def _carried(self) -> bool:
-        """Tell whether the bundle that was read from a node is one that nodes had told of."""
-        return hashlib.sha256(self.settings.adopt.encode()).hexdigest() in self.settings.seen.values()
+        """Tell whether the bundle that was read from a voter is the one that most voters had told of."""
+        return hashlib.sha256(self.settings.adopt.encode()).hexdigest() == self.settings.adopt_sha256
 
     def _refuse_second_ca(self) -> None:
         """Refuse to take over a cluster from a directory that has a CA of its own."""
@@ -259,14 +291,7 @@ class Directory:
         """Plan to trust the CA of the nodes until the rotation ends."""
         adopted = self._parse_cas(self.settings.adopt.encode(), "The CA bundle on the nodes")
         if not adopted:
-            raise CertificateError(
-                "p2p_identity_adopt holds no certificate. Give the content of a voter's ca.crt."
-            )
-        if not self._carried():
-            raise CertificateError(
-                "The CA bundle that was read from a node is not the one that it had told of. Nothing was "
-                "changed. Run this again, with --limit if it is the same node again."
-            )
+            raise CertificateError("The voters' ca.crt holds no certificate. Mend it on the voters.")
         self.state.previous = adopted
         # Also for nodes that this run does not reach: the operator has just said that they are ours now.
         self.state.history |= set(self.settings.seen.values())
@@ -369,12 +394,28 @@ class Directory:
             self.state.denied = [d for d in self.state.denied if d.not_after > self.now] + found
             text = "".join(d.line() for d in self.state.denied).encode()
             self._steps.append(lambda: self.store.write(self._path("denied"), text))
+        if removed - self.state.removed:
+            self.state.removed |= removed
+            names = "".join(f"{name}\n" for name in sorted(self.state.removed)).encode()
+            self._steps.append(lambda: self.store.write(self._path("removed"), names))
         for node_id in removed:
             leaf = self._leaf_path(check_label("Node name", node_id))
             if leaf.exists():
                 self._note(f"leaves/{leaf.name}", "held", None)
                 self._steps.append(leaf.unlink)
         return found
+
+    def _revocations(self, revoked: list[Issued]) -> dict[str, dict[str, int]]:
+        """Return, by name, how many valid certificates are revoked now, and how many were before."""
+        now = Counter(entry.node_id for entry in revoked)
+        serials = {entry.serial for entry in revoked}
+        before = Counter(
+            entry.node_id
+            for entry in self.state.denied
+            if entry.serial not in serials and entry.not_after > self.now
+        )
+        names = sorted({*self.settings.removed, *now})
+        return {name: {"revoked": now[name], "before": before[name]} for name in names}
 
     def _plan_encryption(self) -> None:
         """Plan to encrypt the plain key of a CA that a passphrase is to protect from now on."""
@@ -521,7 +562,10 @@ def settings_of(params: dict[str, Any]) -> Settings:
         removed=list(params["removed"]),
         voters=list(params["voters"]),
         seen={str(k): str(v) for k, v in params["seen"].items() if v},
+        known=list(params["known"]),
         adopt=params["adopt"] or "",
+        adopt_sha256=params["adopt_sha256"] or "",
+        adopt_follows=params["adopt_follows"],
         ca_days=params["ca_days"],
         leaf_days=params["leaf_days"],
         renew_below_days=params["renew_below_days"],

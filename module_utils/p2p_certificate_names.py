@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
 import urllib.parse
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -57,6 +59,34 @@ def check_nodes(nodes: list[Node], cluster: str) -> None:
                 f"Nodes {other!r} and {node.node_id!r} would share a certificate name: upper and lower case "
                 "are one there. Rename one of them in the fleet file."
             )
+
+
+def check_removed(removed: Iterable[str], known: Iterable[str], root: object) -> None:
+    """Refuse names to be removed that nothing is known of: a slip of the pen would revoke nothing.
+
+    Args:
+        removed: names as the operator gave them.
+        known: every name that one of them may be.
+        root: the directory of certificates, for the message.
+
+    Raises:
+        CertificateError: some are unknown; the message has all of them, each with the name nearest to it.
+    """
+    names = set(known)
+    by_letters = {name.lower(): name for name in sorted(names)}
+    unknown = sorted(set(removed) - names)
+    if unknown:
+        told = "; ".join(f"{name!r}{_meant(name, by_letters)}" for name in unknown)
+        raise CertificateError(
+            f"p2p_identity_removed: no node of the fleet file, and none that {root} has given a certificate, "
+            f"is called {told}. Correct the name, or leave it out: a node whose certificates have all run "
+            "out needs no removal. Nothing was changed."
+        )
+
+
+def _meant(name: str, by_letters: dict[str, str]) -> str:
+    near = difflib.get_close_matches(name.lower(), by_letters, 1)
+    return f" (did you mean {by_letters[near[0]]!r}?)" if near else ""
 
 
 def node_name(node_id: str, cluster: str) -> str:

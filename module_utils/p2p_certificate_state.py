@@ -18,6 +18,8 @@ class State:
 
     Attributes:
         unlogged: the certificates whose keys were never among the arguments that a node's journal has.
+        removed: every name that a removal ever took, so that the same again is known when all has run out.
+        leaves: the nodes whose certificate and key are held.
     """
 
     ca: Authority | None
@@ -28,7 +30,18 @@ class State:
     unlogged: list[Issued]
     history: set[str]
     crl: bytes | None
-    has_leaves: bool
+    removed: set[str]
+    leaves: set[str]
+
+    @property
+    def held(self) -> bool:
+        """Whether there is a CA, of whichever stage."""
+        return self.ca is not None or self.next_ca is not None
+
+    def names(self) -> set[str]:
+        """Return the names of all nodes that the directory knows of."""
+        logged = {entry.node_id for entry in (*self.log, *self.denied)}
+        return logged | self.leaves | self.removed
 
     @property
     def stage(self) -> str:
@@ -58,7 +71,10 @@ class Settings:
     removed: list[str] = field(default_factory=list)
     voters: list[str] = field(default_factory=list)
     seen: dict[str, str] = field(default_factory=dict)
+    known: list[str] = field(default_factory=list)
     adopt: str = ""
+    adopt_sha256: str = ""
+    adopt_follows: bool = False
     ca_days: int = 3650
     leaf_days: int = 90
     renew_below_days: int = 30

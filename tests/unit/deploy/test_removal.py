@@ -9,7 +9,15 @@ import pytest
 
 from filter_plugins.p2p_outcome import not_done, outcomes
 from filter_plugins.p2p_quorum import store_quorum
-from filter_plugins.p2p_removal import had_store, not_told, removal_plan, removal_text, still_voting
+from filter_plugins.p2p_removal import (
+    had_store,
+    limit_unknown,
+    not_told,
+    removal_plan,
+    removal_text,
+    revoked_text,
+    still_voting,
+)
 from tests.unit.deploy.conftest import VOTERS, Answer, blank, dead, members, voter
 
 Healthy = Callable[[], dict[str, Answer]]
@@ -84,9 +92,20 @@ def test_a_node_that_should_answer_and_does_not_is_no_success(
 
 def test_an_unreachable_node_is_told_what_became_of_it() -> None:
     plan = removal_plan(["x", "y"], {"x": dead(), "y": SKIPPED}, ["x"], "hosts.yaml")
-    assert plan["unreachable"]["x"].startswith("timed out. Its certificate is denied, what is on it stays")
-    text = removal_text({**plan, "denied": ["x", "y", "z"]}, check=True)
-    assert text[0] == "the certificates of x, y, z would be denied by the voters"
+    assert plan["unreachable"]["x"].startswith("timed out. What is on it stays")
+    counts = {"x": (2, 1), "y": (0, 1), "z": (0, 0)}
+    revocations = {name: {"revoked": now, "before": before} for name, (now, before) in counts.items()}
+    text = removal_text({**plan, "revocations": revocations}, check=True)
+    assert text[:3] == [
+        "x: 2 certificates would be denied by the voters",
+        "y: denied already (1 certificate)",
+        "z: no certificate of this controller is valid, so there is none to deny",
+    ]
+    real, none = (removal_text({**plan, "revocations": found})[0] for found in (revocations, {}))
+    assert real == "x: 2 certificates will be denied by the voters"
+    assert none == "this cluster uses no certificates, so there is none to deny"
+    assert revoked_text(revocations) == ["x: 2 certificates were revoked", *text[1:3]]
+    assert revoked_text(revocations, check=True, news=True) == ["x: 2 certificates would be revoked", text[2]]
     assert "nothing is removed from y, which no longer answer or are destroyed" in text
 
 
@@ -109,3 +128,20 @@ def test_voters_that_were_not_told_are_named() -> None:
         {"item": ["c", {}], **dead()},
     ]
     assert not_told(results) == {"b": "no space", "c": "timed out"}
+
+
+GROUPS = {"all": ["vast-1", "mac_studio"], "status_ready": ["vast-1"]}
+
+
+@pytest.mark.parametrize(
+    "limit",
+    ["", "vast-1", "vast-1,mac_studio", "status_ready:!vast-1", "vast-*", "vast-[1:3],x", "~v.,x", "@list"],
+)
+def test_a_limit_of_names_that_there_are_and_of_patterns_is_let_through(limit: str) -> None:
+    assert limit_unknown(limit, GROUPS) == ""
+
+
+@pytest.mark.parametrize("limit", ["vast-1,Vast-2", "vast-1:Vast-2", " Vast-2 , vast-1,Vast-2"])
+def test_a_name_of_a_limit_that_there_is_not_is_told(limit: str) -> None:
+    told = "--limit: no node or group of the fleet file is called 'Vast-2' (did you mean 'vast-1'?)"
+    assert limit_unknown(limit, GROUPS) == told

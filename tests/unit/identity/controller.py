@@ -32,12 +32,14 @@ class Controller:
         now: The time that a run reckons from; None is the present.
         nodes: Whom a run issues to.
         defaults: Settings that every run of this controller has.
+        warnings: What the last run warned of.
     """
 
     root: Path
     now: dt.datetime | None = None
     nodes: Sequence[dict[str, Any]] = field(default_factory=fleet)
     defaults: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     def run(self, *, check_mode: bool = False, **changes: Any) -> dict[str, Any]:
         """Run with some settings changed."""
@@ -49,7 +51,10 @@ class Controller:
             "removed": [],
             "voters": [],
             "seen": {},
+            "known": [],
             "adopt": "",
+            "adopt_sha256": "",
+            "adopt_follows": False,
             "ca_days": 3650,
             "leaf_days": 90,
             "renew_below_days": 30,
@@ -60,7 +65,8 @@ class Controller:
         params.update(copy.deepcopy(self.defaults))
         params.update(changes)
         now = self.now or dt.datetime.now(dt.timezone.utc)
-        return run(params, check_mode=check_mode, now=now)[0]
+        result, self.warnings = run(params, check_mode=check_mode, now=now)
+        return result
 
     def later(self, days: float) -> None:
         """Let time pass."""

@@ -293,7 +293,7 @@ def test_expired_ca_is_refused_and_can_be_rotated(controller: Controller) -> Non
         ({"nodes": [{"node_id": "../x", "addresses": [], "server": False}]}, "Node name '../x'"),
         ({"nodes": [{"node_id": "x", "addresses": ["a b"], "server": True}]}, "Node 'x': 'a b' is neither"),
         ({"removed": ["hetzner-cpu1"]}, "hetzner-cpu1: to be removed and to be kept"),
-        ({"removed": ["../ca"]}, "Node name '../ca'"),
+        ({"removed": ["../ca"], "known": ["../ca"]}, "Node name '../ca'"),
         ({"rotate": "switch"}, "no rotation under way"),
     ],
 )
@@ -539,7 +539,7 @@ def test_second_controller_takes_the_cluster_over_through_an_overlap(controller:
     old_leaf = leaf_of(first, "hetzner-cpu1")
     second = Controller(controller.root.parent / "second", now=NOW)
     seen = {"hetzner-cpu1": first["ca_bundle_sha256"]}
-    taken = {"seen": seen, "adopt": first["ca_bundle"]}
+    taken = {"seen": seen, "adopt": first["ca_bundle"], "adopt_sha256": first["ca_bundle_sha256"]}
     preview = second.run(check_mode=True, rotate="start", **taken)
     start = second.run(rotate="start", **taken)
     assert preview["diff"] == start["diff"]
@@ -561,6 +561,25 @@ def test_second_controller_takes_the_cluster_over_through_an_overlap(controller:
     assert not trusts(bundle_of(finish), old_leaf)
 
 
+def test_a_ca_that_is_lost_alone_is_replaced_though_its_certificates_are_there(
+    controller: Controller,
+) -> None:
+    first = controller.run()
+    (controller.root / "ca.pem").unlink()
+    seen = {"hetzner-cpu1": first["ca_bundle_sha256"]}
+    missing = r"ca\.pem is missing, though .* while most voters are in reach: -e p2p_identity_rotate=true"
+    refused(controller, missing)
+    refused(controller, missing, rotate="start", seen=seen)
+    # What the nodes carry is read once they were asked.
+    assert controller.run(check_mode=True, rotate="start", adopt_follows=True)["held_ca"] is False
+    with pytest.raises(CertificateError, match=missing):
+        controller.run(rotate="start", adopt_follows=True)
+    taken = {"seen": seen, "adopt": first["ca_bundle"], "adopt_sha256": first["ca_bundle_sha256"]}
+    start = controller.run(rotate="start", **taken)
+    assert (start["stage"], start["issued"], serials(start)) == ("trust", [], serials(first))
+    assert trusts(bundle_of(start), leaf_of(first, "hetzner-cpu1"))
+
+
 def test_controller_with_a_ca_of_its_own_does_not_mix_it_in(controller: Controller) -> None:
     first = controller.run()
     second = Controller(controller.root.parent / "second", now=NOW)
@@ -572,6 +591,7 @@ def test_controller_with_a_ca_of_its_own_does_not_mix_it_in(controller: Controll
         rotate="start",
         seen=seen,
         adopt=first["ca_bundle"],
+        adopt_sha256=first["ca_bundle_sha256"],
     )
 
 
@@ -583,7 +603,8 @@ def test_bundle_of_another_cluster_is_not_adopted(controller: Controller) -> Non
         "belongs to cluster prod, not lab",
         rotate="start",
         adopt=other["ca_bundle"],
-        seen={"n": "1"},
+        adopt_sha256=other["ca_bundle_sha256"],
+        seen={"n": other["ca_bundle_sha256"]},
     )
 
 
@@ -592,10 +613,15 @@ def test_what_one_node_gives_and_none_tells_of_is_neither_adopted_nor_in_the_way
 ) -> None:
     other = Controller(controller.root.parent / "other", now=NOW).run()
     second = Controller(controller.root.parent / "second", now=NOW)
-    given = {"rotate": "start", "adopt": other["ca_bundle"], "seen": {"n": "1" * 64}}
-    refused(second, "is not the one that it had told of", **given)
+    given = {"rotate": "start", "adopt": other["ca_bundle"], "adopt_sha256": "1" * 64}
+    # A node that does not vote may tell of it.
+    seen = {"n": "1" * 64, "x": other["ca_bundle_sha256"]}
+    told = "is not the one that most of them had told of"
+    refused(second, told, **given, seen=seen)
+    refused(second, told, **given | {"adopt": ""}, seen=seen)
+    refused(second, told, **given | {"adopt_sha256": ""}, seen=seen)
     ours = controller.run()
-    started = controller.run(**{**given, "seen": {"n": ours["ca_bundle_sha256"]}})
+    started = controller.run(**given, seen={"n": ours["ca_bundle_sha256"]})
     assert started["stage"] == "trust"
     assert other["ca_bundle"] not in started["ca_bundle"]
 

@@ -46,7 +46,7 @@ SSH = {"ansible_host": "host", "ansible_ssh_args": ""}
 TEXTS = {
     "plan": plan_text(PLAN),
     "outcome": outcome_text(OUTCOMES),
-    "removal": removal_text({**PLAN, "denied": ["z"], "gone": []}),
+    "removal": removal_text({**PLAN, "revocations": {}, "gone": []}),
     "recovery": recovery_text(RECOVERY),
     "unreached": list(
         unreached(
