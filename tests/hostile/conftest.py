@@ -22,7 +22,13 @@ def pytest_report_header() -> str:
 
 
 @pytest.fixture
-def stage(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    """Return a stage; what is done once is shared by all workers."""
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of what is done once for all workers."""
     base = tmp_path_factory.getbasetemp()
-    return Stage(tmp_path, base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture
+def stage(tmp_path: Path, shared: Path) -> Stage:
+    """Return a stage; what is done once is shared by all workers."""
+    return Stage(tmp_path, shared)

@@ -209,34 +209,54 @@ def test_second_controller_is_refused(operator: Operator, tmp_path: Path) -> Non
     assert not list(second.state.rglob("*.pem"))
 
 
-def test_second_controller_takes_over_with_the_bundle_of_a_voter(operator: Operator, tmp_path: Path) -> None:
+def test_second_controller_takes_over_with_the_bundle_of_most_voters(
+    operator: Operator, tmp_path: Path
+) -> None:
     operator.play()
     bundle = operator.delivered()["hetzner-cpu1"]["/etc/ringrift/tls/ca.crt"]["content"]
     voter = tmp_path / "voter"
-    voter.mkdir()
-    (voter / "ca.crt").write_text(bundle)
+    # The first one gives another bundle than it told of, and the third told of another.
+    given = {"voter": bundle, "hetzner-cpu1": "-----BEGIN CERTIFICATE-----", "hetzner-cpu2": bundle}
+    for name, text in given.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "ca.crt").write_text(text)
     digest = hashlib.sha256(bundle.encode()).hexdigest()
     second = Operator(tmp_path, tmp_path / "second")
     there: dict[str, Any] = {
-        "p2p_identity_seen": {"vast-28918742": digest, "hetzner-cpu1": digest},
-        "p2p_identity_orchestrator_dir": str(voter),
+        "p2p_identity_seen": {
+            "vast-28918742": digest,
+            "hetzner-cpu1": digest,
+            "hetzner-cpu2": digest,
+            "nebius-h100-3": "f" * 64,
+        },
+        "p2p_identity_orchestrator_dir": f"{tmp_path}/{{{{ item | default('voter') }}}}",
         "ansible_connection": "local",
         "ansible_python_interpreter": sys.executable,
     }
     second.play(**there, fails=True)
+    few = there | {"p2p_identity_seen": {"vast-28918742": digest, "hetzner-cpu1": digest}}
+    for mode in ([], ["--check"]):
+        refusal = second.play("-e", "p2p_identity_rotate=true", *mode, **few, fails=True)
+        assert "where 2 of the 3 voters of the fleet file carry the same ca.crt" in refusal
+        assert f"hetzner-cpu1 ({digest[:12]}); hetzner-cpu2, nebius-h100-3: no answer" in refusal
+    assert not list(second.state.rglob("*.pem"))
     preview = second.play("--check", "--diff", "-e", "p2p_identity_rotate=true", **there)
     assert not list(second.state.rglob("*.pem"))
     text = second.play("--diff", "-e", "p2p_identity_rotate=true", **there)
     assert changed_tasks(preview) == changed_tasks(text)
+    for said in (preview, text):
+        assert f"nebius-h100-3 ({'f' * 12}): another ca.crt than 2 of 3 voters carry ({digest[:12]})" in said
     nodes = second.delivered()
     assert set(nodes["vast-28918742"]) == {f"{voter}/ca.crt"}, (
         "a node keeps its certificate while it learns the next CA"
     )
     assert nodes["vast-28918742"][f"{voter}/ca.crt"]["content"].startswith(bundle)
     refusal = second.play("-e", "p2p_identity_rotate=switch", **there, fails=True)
-    assert "hetzner-cpu1: does not trust the next CA yet" in refusal
+    assert "nebius-h100-3: does not trust the next CA yet" in refusal
     new = nodes["hetzner-cpu1"][f"{voter}/ca.crt"]["content"]
-    there["p2p_identity_seen"]["hetzner-cpu1"] = hashlib.sha256(new.encode()).hexdigest()
+    there["p2p_identity_seen"] |= dict.fromkeys(
+        ("hetzner-cpu1", "hetzner-cpu2", "nebius-h100-3"), hashlib.sha256(new.encode()).hexdigest()
+    )
     second.play("-e", "p2p_identity_rotate=switch", **there)
     assert f"{voter}/node.key" in second.delivered()["vast-28918742"]
 
