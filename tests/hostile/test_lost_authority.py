@@ -8,17 +8,26 @@ import json
 import os
 import random
 import shutil
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from tests.hostile.fleet import CA, GOOD, HOSTILE, UNREACHABLE, VOTERS, Replies, Run, Sandbox, reply
 from tests.hostile.runs import deployed
 
+Value = TypeVar("Value")
 OTHER = b"-----BEGIN CERTIFICATE-----\nof a thief\n-----END CERTIFICATE-----\n"
+SEED = os.environ["HOSTILE_SEED"]
 ALONE = ("--limit", next(name for name in GOOD if name not in VOTERS))
+
+
+def _some(values: Sequence[Value], many: int) -> list[Value]:
+    """Return a few values, which ones by the seed; all of them with FULL=1."""
+    chance = random.Random(f"{SEED} {len(values)}")  # noqa: S311  # repeatable
+    return list(values) if os.environ.get("FULL") else chance.sample(values, many)
 
 
 def gives(bundle: bytes) -> Replies:
@@ -66,10 +75,10 @@ def lost(tmp_path: Path, shared: Path) -> Lost:
 @pytest.fixture
 def chance(request: pytest.FixtureRequest) -> random.Random:
     """Return what chooses the liars, by the seed of this run."""
-    return random.Random(f"{os.environ['HOSTILE_SEED']} {request.node.name}")  # noqa: S311  # not for secrets
+    return random.Random(f"{SEED} {request.node.name}")  # noqa: S311  # not for secrets
 
 
-@pytest.mark.parametrize("how", ["told", "given", "both", "silent", "none"])
+@pytest.mark.parametrize("how", _some(["told", "given", "both", "silent", "none"], 2))
 def test_two_of_five_voters_change_nothing_of_what_is_taken_over(
     how: str, lost: Lost, chance: random.Random
 ) -> None:
@@ -85,8 +94,8 @@ def test_two_of_five_voters_change_nothing_of_what_is_taken_over(
     assert contradicted == (how in ("told", "both")), (liars, found.output)
 
 
-@pytest.mark.parametrize("words", [ALONE, (*ALONE, "--check"), ()])
-@pytest.mark.parametrize("how", ["told", "both", "silent", "none"])
+@pytest.mark.parametrize("words", _some([ALONE, (*ALONE, "--check"), ()], 1))
+@pytest.mark.parametrize("how", _some(["told", "both", "silent", "none"], 2))
 def test_without_three_of_five_nothing_is_taken_over(
     how: str, words: tuple[str, ...], lost: Lost, chance: random.Random
 ) -> None:
