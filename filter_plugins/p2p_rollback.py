@@ -45,7 +45,7 @@ def target(answers: Mapping[str, Answer], wish: str = "", repository: str = "") 
 
     A deploy that stopped at its first nodes is undone as well, though few tell of it: it brought the release
     that this copy of the repository holds, which nobody can make up, and the way back from it has to lead to
-    a release that more than half ran.
+    a release that more than half of all that answered ran. Not more may tell of the way there than back.
 
     Args:
         answers: The registered result of `p2p_probe` for each node, by name.
@@ -63,7 +63,7 @@ def target(answers: Mapping[str, Answer], wish: str = "", repository: str = "") 
     steps = {name: step for name in asked if (step := _step(found[name]))}
     if not steps:
         return _nowhere(f"no node that answered has a release to go back to; there are {_listed(there)}")
-    chosen = _undone(steps, len(asked), repository) or _of_most(steps, len(asked))
+    chosen = _undone(steps, found, repository) or _of_most(steps, len(asked))
     if chosen is None:
         told = Counter(f"from {step.newer} to {step.older}" for step in steps.values())
         ways = ", ".join(f"{way} ({count})" for way, count in sorted(told.items()))
@@ -75,13 +75,22 @@ def target(answers: Mapping[str, Answer], wish: str = "", repository: str = "") 
     return _to(chosen.older, _others(steps, chosen))
 
 
-def _undone(steps: Mapping[str, _Step], asked: int, repository: str) -> _Step | None:
-    """Return the step of a deploy of this copy's release that reached few, if there was one."""
-    ran = Counter(name for step in steps.values() for name in step)
-    ways = Counter(
-        step for step in steps.values() if step.newer == repository and ran[step.older] * 2 > asked
-    )
-    return max(ways, key=lambda step: (ways[step], step), default=None)
+def _undone(steps: Mapping[str, _Step], found: Mapping[str, Answer], repository: str) -> _Step | None:
+    """Return the step of a deploy of this copy's release that reached few, if there was one.
+
+    Of several it is the one to the release that most run now: they were not reached.
+    """
+    told = Counter(steps.values())
+    run = Counter(release["name"] for release in found.values())
+    ran = Counter(name for release in found.values() for name in {release["name"], release.get("previous")})
+    ways = [
+        step
+        for step in told
+        if step.newer == repository
+        and ran[step.older] * 2 > len(found)
+        and told[step] >= told[_Step(step.older, step.newer)]
+    ]
+    return max(ways, key=lambda step: (run[step.older], told[step], step), default=None)
 
 
 def _of_most(steps: Mapping[str, _Step], asked: int) -> _Step | None:
@@ -91,7 +100,8 @@ def _of_most(steps: Mapping[str, _Step], asked: int) -> _Step | None:
     if count * 2 <= asked:
         return None
     orders = Counter(step for step in steps.values() if frozenset(step) == pair)
-    return max(orders, key=lambda step: (orders[step], step))
+    step, tellers = orders.most_common(1)[0]
+    return step if tellers * 2 > count else None
 
 
 def _others(steps: Mapping[str, _Step], chosen: _Step) -> list[str]:

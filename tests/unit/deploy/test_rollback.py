@@ -80,6 +80,31 @@ def test_one_nodes_word_chooses_nothing(lie: dict[str, Any], repository: str) ->
     assert target({"x": lie, **honest}, repository="v9")["name"] == "v0"
 
 
+@pytest.mark.parametrize("repository", ["", "v1", "v2", "v9"])
+def test_a_reversed_order_on_one_node_decides_nothing(repository: str) -> None:
+    lie = on("v2", "v1")
+    lie["probe"]["release"]["built"] = {"v1": 2000.0, "v2": 1000.0}
+    honest = fleet(*[on("v2", "v1")] * 9)
+    assert target({"x": lie, **honest}, repository=repository)["name"] == "v1"
+
+
+@pytest.mark.parametrize(("current", "previous"), [("v3", "v0"), ("v2", "v0"), ("v1", "v2"), ("v2", "v3")])
+def test_a_deploy_that_reached_one_node_is_undone_whatever_another_says(current: str, previous: str) -> None:
+    lie = on(current, previous)
+    lie["probe"]["release"]["built"] = {previous: 100.0, current: 900.0}
+    for before in (None, "v0"):  # what the other nodes ran before, if anything
+        rest = fleet(on("v2", "v1"), *[on("v1", before)] * 9)
+        assert target({"x": lie, **rest}, repository="v2")["name"] == "v1"
+
+
+def test_two_nodes_that_contradict_each_other_choose_nothing() -> None:
+    lie = on("v2", "v1")
+    lie["probe"]["release"]["built"] = {"v1": 2000.0, "v2": 1000.0}
+    found = target(fleet(lie, on("v2", "v1")))
+    assert found["name"] == ""
+    assert "from v1 to v2 (1), from v2 to v1 (1); name the release" in found["why"]
+
+
 def test_who_tells_another_way_is_named() -> None:
     found = target(fleet(on("v3", "v0"), *[on("v2", "v1")] * 3))
     assert found["warnings"] == ["n0 ran v3 after v0, which decides nothing: most did not"]
