@@ -46,7 +46,7 @@ def why_mixed(
 
     The two do not elect together: a fleet goes over as a whole, and only when told so. Once most voters run
     what is deployed, it has gone over, and a node that still runs the other takes no part in it; nor does one
-    that alone says so, where all voters answered and none runs the other.
+    where no voter runs the other. Voters that did not answer may run it, if half of those that did say so.
 
     Args:
         answers: What each node of the run, and each voter, answered.
@@ -57,7 +57,9 @@ def why_mixed(
     """
     others = [name for name, answer in answers.items() if running(answer) - {source}]
     over = [name for name in voters if source in running(answers.get(name, {}))]
-    elect = [name for name in voters if name in others or "probe" not in answers.get(name, {})]
+    answered = [name for name, answer in answers.items() if "probe" in answer]
+    silent = not set(voters) <= set(answered)
+    elect = bool(set(voters) & set(others)) or (silent and len(others) * 2 >= len(answered))
     if not others or (voters and not elect) or len(over) * 2 > len(voters) or (cutover and not limited):
         return ""
     shown = ", ".join(others[:NAMES_SHOWN]) + (

@@ -46,13 +46,33 @@ def test_a_fleet_of_one_program_is_not_mixed() -> None:
 
 @pytest.mark.parametrize("source", ["bundled", "checkout"])
 def test_nodes_that_do_not_vote_hold_nobody_back_where_all_voters_spoke(source: str) -> None:
-    other = {"x": ORIGINAL, "y": ORIGINAL} if source == "bundled" else {"x": BUNDLED}
+    other = dict.fromkeys(("x", "y"), ORIGINAL if source == "bundled" else BUNDLED)
     blank = {"a": runs(), "b": runs(), "c": runs()}
     for voters in (["a"], ["a", "b", "c"]):
         assert why_mixed({**blank, **other}, source, voters=voters, cutover=False, limited=False) == ""
     # A voter that did not answer may run it, too.
     dead = {**blank, **other, "c": {"unreachable": True}}
     assert why_mixed(dead, source, voters=["a", "b", "c"], cutover=False, limited=False) != ""
+
+
+@pytest.mark.parametrize("source", ["bundled", "checkout"])
+@pytest.mark.parametrize("dead", [1, 2, 3])
+def test_one_node_that_does_not_vote_holds_nobody_back(source: str, dead: int) -> None:
+    voters = ["a", "b", "c", "d", "e"]
+    answers = {name: {"unreachable": True} if at < dead else runs() for at, name in enumerate(voters)}
+    answers["x"] = ORIGINAL if source == "bundled" else BUNDLED
+    assert why_mixed(answers, source, voters=voters, cutover=False, limited=False) == ""
+    # A voter that runs it may elect.
+    answers["e"] = answers["x"]
+    assert why_mixed(answers, source, voters=voters, cutover=False, limited=False)
+
+
+def test_a_fleet_whose_voters_are_silent_runs_what_most_others_run() -> None:
+    silent = {name: {"unreachable": True} for name in ("a", "b", "c")}
+    for others, refused in ((1, False), (4, True), (8, True)):
+        rest = {f"n{at}": ORIGINAL if at < others else runs() for at in range(8)}
+        why = why_mixed({**silent, **rest}, "bundled", voters=["a", "b", "c"], cutover=False, limited=False)
+        assert bool(why) == refused
 
 
 @pytest.mark.parametrize("limited", [False, True])
