@@ -31,6 +31,7 @@ from .p2p_certificate_state import Settings, State, Wanted
 from .p2p_certificate_store import Store
 
 CA_WARNING_DAYS = 365
+LARGEST_BUNDLE = 256 << 10  # bytes; it holds a few certificates
 NEW_BUNDLE = "(would be: the CA bundle of cluster {cluster} after this run)\n"
 NEW_CRL = "(would be: the revocation list of cluster {cluster} after this run)\n"
 MAYBE_LOGGED = "its key may stand in the node's journal, where an earlier version had it written"
@@ -124,6 +125,11 @@ class Directory:
         return self._parse_cas(self.store.read(path) or b"", str(path))
 
     def _parse_cas(self, data: bytes, where: str) -> list[x509.Certificate]:
+        if len(data) > LARGEST_BUNDLE:
+            raise CertificateError(
+                f"{where} has {len(data)} bytes, and a bundle has at most {LARGEST_BUNDLE}. Nothing was "
+                "changed. Restore it from the backup."
+            )
         try:
             cas = [x509.load_pem_x509_certificate(c) for c in blocks(data)[0]]
             proper = all(c.extensions.get_extension_for_class(x509.BasicConstraints).value.ca for c in cas)

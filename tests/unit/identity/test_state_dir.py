@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -624,6 +625,30 @@ def test_what_one_node_gives_and_none_tells_of_is_neither_adopted_nor_in_the_way
     started = controller.run(**given, seen={"n": ours["ca_bundle_sha256"]})
     assert started["stage"] == "trust"
     assert other["ca_bundle"] not in started["ca_bundle"]
+
+
+HOSTILE_BUNDLES = {
+    "begins without end": "-----BEGIN A-----\n" * 8000,
+    "one begin and many ends": "-----BEGIN A-----\n" + "-----END B-----\n" * 9000,
+    "a name without end": "-----BEGIN " + "A" * 144000,
+    "larger than a bundle is": "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n" * 80000,
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE_BUNDLES.values(), ids=HOSTILE_BUNDLES)
+@pytest.mark.parametrize("told", [False, True])
+def test_no_bundle_of_a_node_takes_long(controller: Controller, text: str, told: bool) -> None:
+    controller.root.mkdir(mode=0o700, parents=True)
+    digest = hashlib.sha256(text.encode()).hexdigest() if told else "1" * 64
+    began = time.monotonic()
+    if not told:
+        match = "is not the one that it had told of"
+    elif len(text) > 256 << 10:
+        match = f"The CA bundle on the nodes has {len(text)} bytes, and a bundle has at most 262144"
+    else:
+        match = "holds no certificate"
+    refused(controller, match, rotate="start", adopt=text, seen={"n": digest})
+    assert time.monotonic() - began < 0.5
 
 
 def test_every_bundle_that_was_ever_given_is_told(controller: Controller) -> None:
