@@ -262,16 +262,21 @@ def _stores(seen: Observations, fleet: Fleet) -> Iterator[Problem]:
 
 def _certificates(seen: Observations, fleet: Fleet) -> Iterator[Problem]:
     for name, one in seen.items():
-        for path, until in one.certificates:
-            days = (until - fleet.asked) / 86400
-            if days < fleet.certificate_days:
-                told = f"ran out {-days:.0f} days ago" if days < 0 else f"runs out in {days:.0f} days"
-                yield _problem(
-                    "certificate_expires",
-                    "degraded",
-                    f"{path} on {name} {told}",
-                    mend.deploy(fleet, name),
-                )
+        ending = sorted(
+            (days, path)
+            for path, until in one.certificates
+            if (days := (until - fleet.asked) / 86400) < fleet.certificate_days
+        )
+        if ending:
+            days, path = ending[0]
+            told = f"ran out {-days:.0f} days ago" if days < 0 else f"runs out in {days:.0f} days"
+            more = f" (and {len(ending) - 1} more)" if ending[1:] else ""
+            yield _problem(
+                "certificate_expires",
+                "degraded",
+                f"{path} on {name} {told}{more}",
+                mend.deploy(fleet, name),
+            )
 
 
 def _difference(theirs: Sequence[str], ours: Sequence[str]) -> str:

@@ -194,6 +194,16 @@ def test_certificates_about_to_expire(days: int, told: str | None) -> None:
     )
 
 
+@pytest.mark.parametrize(("count", "more"), [(1, ""), (2, " (and 1 more)"), (490, " (and 489 more)")])
+def test_a_nodes_certificates_are_one_problem(count: int, more: str) -> None:
+    ended = [{"path": f"/etc/{at}.crt", "not_after": NOW - 86400 * (at + 1)} for at in range(count)]
+    sound = {"path": "/etc/sound.crt", "not_after": NOW + 86400 * 300}
+    made = report(answers() | {OTHERS[0]: probe(OTHERS[0], certificates=[sound, *ended])}, fleet())["cluster"]
+    assert [item["evidence"] for item in made["problems"]] == [
+        f"/etc/{count - 1}.crt on {OTHERS[0]} ran out {count} days ago{more}"
+    ]
+
+
 def test_an_even_number_of_voters() -> None:
     four = VOTERS[:4]
     given = {
