@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import paragraph
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.why import without_advice
 
 NAMES_SHOWN = 12
 
@@ -159,7 +160,7 @@ def failure(
     if verdict and not verdict["allowed"]:
         return {"state": "refused", "why": verdict["reason"], "stopped": False}
     gone = next((item for item in earlier if item.get("unreachable")), result)
-    why = str(gone.get("msg") or "no reason was given").strip().removeprefix("Task failed: ")
+    why = without_advice(str(gone.get("msg") or "no reason was given")).strip().removeprefix("Task failed: ")
     return {
         "state": "unreachable" if gone.get("unreachable") else "failed",
         "why": why.removeprefix("Failed to connect to the host via ssh: "),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.why import without_advice
+
 from . import remedy
 from .adapter import Observation
 from .model import Finding, Fleet, Host
@@ -34,7 +36,7 @@ _NOISE = re.compile(r"^(?:warning:|debug\d|\*\*|@|traceback|\(traceback|shared c
 
 def reason(text: str) -> str:
     """Return the line of an error text that tells most, cut to LONGEST, without Ansible's prefixes."""
-    lines = [_PREFIX.sub("", line.strip()) for line in text.splitlines()]
+    lines = [_PREFIX.sub("", line.strip()) for line in without_advice(text).splitlines()]
     told = [line for line in lines if line and not _NOISE.match(line)]
     named = [line for line in told if _KEY.search(line) or _AUTH.search(line) or _PYTHON.search(line)]
     line = (named or told or ["no answer"])[0]
@@ -58,9 +60,13 @@ def unreached(seen: Observation, host: Host, fleet: Fleet) -> Finding:
 def _no_answer(seen: Observation, host: Host, fleet: Fleet) -> Finding:
     text, why = seen.refusal, reason(seen.refusal)
     log_in, look = f"{host.ssh} true", remedy.on(host, "uptime; df -h /")
-    # Of a host key ssh speaks, which then reached nothing; what a node says is no reason to forget its key.
+    # ssh's words, or those of a program on the node that ends with ssh's 255: they cannot be told apart. So a
+    # person compares keys first, and the command is for this node's key alone, whatever the text says.
     if seen.unreachable and _KEY.search(text):
-        told = f"its SSH host key is not the known one; ask the provider before it is forgotten: {why}"
+        told = (
+            "its SSH host key is not the known one, or the node only says so:"
+            f" compare it with the provider's before it is forgotten: {why}"
+        )
         return Finding("host_key_changed", told, host.forget_key)
     if _AUTH.search(text):
         return Finding("auth_failed", f"{why} (ssh_user, ssh_key in {fleet.file})", log_in)
