@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ LEAST_BEFORE_3_6: Version = (3, 5, 20)
 
 def parse(text: str) -> Version | None:
     """Return a version's three numbers, or None if the text is none."""
-    found = re.fullmatch(r"v?(\d+)\.(\d+)\.(\d+)(?:[-+~].*)?", text.strip())
+    found = re.fullmatch(r"v?([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})(?:[-+~].*)?", text.strip())
     return (int(found[1]), int(found[2]), int(found[3])) if found else None
 
 
@@ -66,6 +67,21 @@ def step_refusal(before: str, after: str) -> str:
     return ""
 
 
+def refused(wanted: str, live: Mapping[str, str]) -> dict[str, str]:
+    """Return which voters may not get a version though most may, and why: these are left out alone.
+
+    Args:
+        wanted: The version, or "" where the distribution decides.
+        live: As `p2p_etcd_versions` gives it, for all voters.
+
+    Returns:
+        The reasons by name; none where half of those that tell a version are in the way, which ends the run.
+    """
+    steps = {name: step_refusal(version, wanted) for name, version in live.items() if wanted}
+    why = {name: f"its etcd would change its version: {step}" for name, step in steps.items() if step}
+    return why if len(why) * 2 < len(live) else {}
+
+
 def refusal(wanted: str, live: Mapping[str, str], voters: Sequence[str], voters_of_run: Sequence[str]) -> str:
     """Return why a run may not change the version of etcd, or nothing.
 
@@ -77,9 +93,12 @@ def refusal(wanted: str, live: Mapping[str, str], voters: Sequence[str], voters_
 
     Returns:
         The reason: a downgrade, a skipped minor version, a version that is too old, or voters that the run
-        leaves at another version than the others get.
+        leaves at the version of most, while the others get another. What few say refuses no run: see
+        `refused`.
     """
-    moved = changing(wanted, live, voters_of_run)
+    alone = refused(wanted, live)
+    live = {name: version for name, version in live.items() if name not in alone}
+    moved = changing(wanted, live, [name for name in voters_of_run if name not in alone])
     if not moved:
         return ""
     # A blank voter joins a cluster of the others' version.
@@ -87,7 +106,12 @@ def refusal(wanted: str, live: Mapping[str, str], voters: Sequence[str], voters_
         why = step_refusal(before, wanted)
         if why:
             return f"the voters' etcd would change its version: {why}"
-    left = sorted(name for name in set(voters) - set(voters_of_run) if live.get(name, wanted) != wanted)
+    tellers = Counter(live.values())
+    left = sorted(
+        name
+        for name in set(voters) & set(live) - set(voters_of_run)
+        if live[name] != wanted and tellers[live[name]] * 2 >= len(live)
+    )
     if left:
         return (
             f"etcd would get version {wanted} on {', '.join(sorted(moved))}, and another stays on"
@@ -108,6 +132,7 @@ class FilterModule:
         return {
             "p2p_etcd_changing": changing,
             "p2p_etcd_refusal": refusal,
+            "p2p_etcd_refused": refused,
             "p2p_etcd_step_refusal": step_refusal,
             "p2p_etcd_versions": versions,
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from filter_plugins.p2p_etcd_version import changing, parse, refusal, step_refusal, versions
+from filter_plugins.p2p_etcd_version import changing, parse, refusal, refused, step_refusal, versions
 from filter_plugins.p2p_quorum import store_quorum
 from filter_plugins.p2p_voters import change
 from tests.unit.deploy.conftest import blank, dead, voter
@@ -68,7 +68,42 @@ def test_a_run_is_refused_whole() -> None:
     assert refusal("3.5.16", LIVE, VOTERS, VOTERS) == ""
     assert refusal("", LIVE, VOTERS, ["a"]) == ""
     assert "3.5 first" in refusal("3.6.14", LIVE, VOTERS, VOTERS)
-    assert "downgrade" in refusal("3.5.16", {**LIVE, "b": "3.5.21"}, VOTERS, VOTERS)
+    assert "downgrade" in refusal("3.5.16", dict.fromkeys(VOTERS, "3.5.21"), VOTERS, VOTERS)
+    # Where voters contradict each other, half of them are enough.
+    assert "downgrade" in refusal("3.5.16", {"a": "3.5.16", "b": "3.5.21"}, VOTERS, VOTERS)
+
+
+@pytest.mark.parametrize("told", ["9.9.9", "1.0.0", "3.5.22", "3.3.0"])
+@pytest.mark.parametrize("now", ["3.4.23", "3.5.21"])
+@pytest.mark.parametrize("limit", [["a"], ["b", "c"], [*VOTERS, "d", "e"]])
+def test_what_one_voter_says_refuses_that_voter_alone(told: str, now: str, limit: list[str]) -> None:
+    live = {**LIVE, "d": "", "e": ""}
+    live = {**dict.fromkeys(live, now), "e": told}
+    why = refused("3.5.21", live)
+    assert list(why) == ["e"]
+    assert f"from {told} to 3.5.21" in why["e"]
+    honest = {**live, "e": now}
+    voters = list(live)
+    assert refusal("3.5.21", live, voters, limit) == refusal("3.5.21", honest, voters, limit).replace(
+        ", e: a change", ": a change"
+    )
+
+
+def test_one_voter_outside_the_run_that_says_another_version_holds_up_nothing() -> None:
+    voters = ["a", "b", "c", "d", "e"]
+    live = {"a": "3.5.21", "b": "3.5.21", "c": "3.5.21", "d": "3.5.20"}
+    assert refusal("3.5.21", live, voters, ["e"]) == ""
+    assert refused("3.5.21", live) == {}
+
+
+def test_a_change_that_was_interrupted_goes_on() -> None:
+    voters = ["a", "b", "c", "d", "e"]
+    live = {name: "3.4.23" if at < 3 else "3.5.21" for at, name in enumerate(voters)}
+    assert refusal("3.5.21", live, voters, voters) == ""
+    assert refused("3.5.21", live) == {}
+    assert "stays on b, c" in refusal("3.5.21", live, voters, ["a"])
+    assert refused("", live) == {}
+    assert refused("3.5.21", {}) == {}
 
 
 def test_no_voter_is_left_at_another_version() -> None:
@@ -86,7 +121,22 @@ def test_a_blank_voter_does_not_mix_versions() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", ".", "3", "3.4", "..", "+.+.+", "9" * 64, "3.4.~", "v", "-", "\u00b2.1.1"]
+    "text",
+    [
+        "",
+        ".",
+        "3",
+        "3.4",
+        "..",
+        "+.+.+",
+        "9" * 64,
+        "3.4.~",
+        "v",
+        "-",
+        "\u00b2.1.1",
+        "\u0663.5.21",
+        "3.5." + "9" * 5000,
+    ],
 )
 def test_a_version_that_cannot_be_read_is_none(text: str) -> None:
     assert parse(text) is None
