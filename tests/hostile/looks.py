@@ -20,6 +20,8 @@ MOST_MEMORY = 400
 _ACTS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
 )
+# What every honest node has, and says by itself where it was not said for all.
+_OWN = {"discovered_interpreter_python": "/usr/bin/python3"}
 _PYTHON = (
     "Traceback (most recent call last)",
     "Unexpected Exception",
@@ -173,6 +175,8 @@ def _differences(where: str, now: Any, then: Any) -> list[str]:
         ][:5]
     # Where not all nodes told the same interpreter each is looked for by itself; none is given another's.
     if now is None and where.endswith(("discovered_interpreter_python", "p2p_health_nodes.ansible_facts")):
+        return []
+    if then is None and where.endswith(".ansible_facts") and now == _OWN:
         return []
     return [] if now == then else [f"{where}: {str(now)[:200]!r} is not {str(then)[:200]!r}"]
 
