@@ -228,8 +228,13 @@ def recovery_text(plan: Recovery, check: bool = False) -> list[str]:
     )
     if check and not plan["refusal"]:
         lines.append(f"the run is confirmed with -e p2p_recover_confirm={','.join(plan['confirmation'])}")
-    if len(plan["members"]) % 2 == 0 or plan["left_out"]:
-        lines.append("run voters.yml afterwards: the voters of the fleet file are not all members")
+    if plan["left_out"]:
+        lines.append(
+            "afterwards name others in p2p_voters in the place of those left out, and run voters.yml: it"
+            " refuses voters that do not answer"
+        )
+    elif len(plan["members"]) % 2 == 0:
+        lines.append("run voters.yml afterwards: the voters of the fleet file are an even number")
     return [paragraph(line) for line in lines]
 
 
