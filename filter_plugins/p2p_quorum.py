@@ -73,8 +73,9 @@ def store_quorum(
         that cluster's id and its own member id, follows or is a leader, is no learner, has no alarm and
         is caught up with most of those that answered. A voter that cannot be asked does not count.
     """
-    members = (known or {}).get("members") or {}
-    store = the_store(answers, answers if voters is None else electors(answers, voters, members))
+    remembered = known or {}
+    heard = answers if voters is None else electors(answers, voters, remembered.get("members") or {})
+    store = the_store(answers, heard, str(remembered.get("cluster_id") or ""))
     ours = store.told
     if not ours:
         return Quorum(members=[], counting=[], down={}, quorum=0, tolerates=0, leader=None)
@@ -134,7 +135,7 @@ def orchestrator_quorum(answers: Mapping[str, Mapping[str, Any]]) -> Quorum:
 def gate(
     answers: Mapping[str, Mapping[str, Any]],
     stopping: str,
-    services: Iterable[str],
+    services: Collection[str],
     *,
     etcd_service: str,
     accept_outage: bool = False,
@@ -152,6 +153,8 @@ def gate(
         Allowed when the node does not count in any of the services, or when the others that count are
         still a majority without it.
     """
+    if etcd_service in services and (other := _of_another_store(answers, stopping)):
+        return Verdict(allowed=accept_outage, reason=other)
     verdicts = [
         _spare(store_quorum(answers), stopping, STORE, accept_outage=accept_outage)
         if service == etcd_service
@@ -162,6 +165,18 @@ def gate(
     return Verdict(
         allowed=not refused,
         reason="; ".join(verdict["reason"] for verdict in refused or verdicts) or "nothing of it stops",
+    )
+
+
+def _of_another_store(answers: Mapping[str, Mapping[str, Any]], stopping: str) -> str:
+    """Return why a member is not stopped that works in another store than most voters tell of, or nothing."""
+    told, store = living(answers.get(stopping, {})), the_store(answers, answers)
+    if told is None or not has_leader(told) or str(told["cluster_id"]) == store.cluster_id:
+        return ""
+    return (
+        f"the etcd member of {stopping} knows a leader in the store {told['cluster_id']}, and most voters"
+        f" tell of {store.cluster_id}: see which is the cluster's, and stop the members of the other first"
+        " (-e p2p_accept_outage=true stops it nevertheless)"
     )
 
 

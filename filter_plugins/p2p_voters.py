@@ -78,7 +78,7 @@ def change(
     """
     remembered = known or {}
     heard = electors(answers, voters, remembered.get("members") or {})
-    store = the_store(answers, heard)
+    store = the_store(answers, heard, str(remembered.get("cluster_id") or ""))
     members = _members(store, {url: name for name, url in peer_urls.items()})
     voting = {name for name, member in members.items() if not member["learner"] and member["client_urls"]}
     counting = [name for name in quorum["counting"] if name in voting]
@@ -114,8 +114,8 @@ def change(
         refused="",
     )
     result["refused"] = (
-        _why_untrue(contradictions(answers, store, heard))
-        or _why_another(store, remembered)
+        _why_another(store, remembered)
+        or _why_untrue(contradictions(answers, store, heard))
         or _why_refused(result, voters, voting, quorum, answers, accept_outage=accept_outage)
         or _why_unsure(store)
     )
@@ -123,11 +123,16 @@ def change(
 
 
 def _members(store: Store, names: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
-    """Return the store's members by their nodes' names; one that never started is known by its address."""
+    """Return the store's members by their nodes' names; one that never started is known by its address.
+
+    Where no node has the member's name, it is the one that says of itself that it is this member.
+    """
     found: dict[str, Mapping[str, Any]] = {}
+    nodes = {str(told["member_id"]): name for name, told in store.told.items()}
     for member in store.members:
         listed = [names[url] for url in member["peer_urls"] if url in names]
-        found[str(member["name"] or next(iter(listed), member["id"]))] = member
+        called = member["name"] or next(iter(listed), member["id"])
+        found[str(called if str(called) in store.told else nodes.get(str(member["id"]), called))] = member
     return found
 
 

@@ -82,9 +82,12 @@ class Door(ActionBase):  # type: ignore[misc]  # Ansible ships no type informati
         try:
             return self.executed(arguments, variables)
         except AnsibleConnectionFailure as error:
+            # Where it was Ansible that gave up, its ssh goes on.
+            end_children()
             raise AnsibleConnectionFailure(block(error.message, MESSAGE)) from None
         except AnsibleError as error:
-            raise AnsibleActionFail(block(str(error), MESSAGE)) from None
+            end_children()
+            return {"failed": True, "msg": str(error)}
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             # Ansible's own reader met what no module of ours says.
             raise UntrustedError(f"its answer cannot be read: {type(error).__name__}") from None

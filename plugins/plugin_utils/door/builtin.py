@@ -49,18 +49,35 @@ SCHEMAS: dict[str, type[Result]] = {
 }
 
 
-def _state(raw: Value, arguments: Value) -> Value:
-    """Return an answer of `file` whose difference is in texts, as others' is."""
+# What of a file's attributes a difference shows.
+_ATTRIBUTES = ("state", "mode", "owner", "group")
+
+
+def _attributes(raw: Value, arguments: Value) -> Value:
+    """Return an answer about a file whose differences are in texts, those of its attributes too."""
     diff = raw.get("diff")
-    if not isinstance(diff, Mapping):
-        return raw
-    path = str(arguments.get("path") or "")
-    sides = {side: diff.get(side) for side in ("before", "after")}
+    path = str(arguments.get("path") or arguments.get("dest") or "")
+    if isinstance(diff, Mapping):
+        return {**raw, "diff": _in_texts(diff, path)}
+    if isinstance(diff, list):
+        return {**raw, "diff": [_in_texts(one, path) if isinstance(one, Mapping) else one for one in diff]}
+    return raw
+
+
+def _in_texts(diff: Value, path: str) -> Value:
+    sides = {side: diff[side] for side in ("before", "after") if isinstance(diff.get(side), Mapping)}
     texts = {
-        side: f"{value.get('state')}\n" if isinstance(value, Mapping) else "" for side, value in sides.items()
+        side: "".join(f"{key}: {value[key]}\n" for key in _ATTRIBUTES if key in value)
+        for side, value in sides.items()
     }
-    headers = {f"{side}_header": path for side in sides}
-    return {**raw, "diff": {**texts, **headers}}
+    return {**diff, **texts, **{f"{side}_header": path for side in sides}}
+
+
+def _reason(raw: Value, _: Value) -> Value:
+    """Return an answer of `command` whose message ends with what a program that failed said."""
+    if raw.get("failed") and raw.get("stderr"):
+        return {**raw, "msg": f"{raw.get('msg')}: {raw['stderr']}"}
+    return raw
 
 
 def _entry(raw: Value, arguments: Value) -> Value:
@@ -71,7 +88,9 @@ def _entry(raw: Value, arguments: Value) -> Value:
     return {**raw, "entry": entry}
 
 
-_SHAPED: Mapping[str, Callable[[Value, Value], Value]] = MappingProxyType({"file": _state, "getent": _entry})
+_SHAPED: Mapping[str, Callable[[Value, Value], Value]] = MappingProxyType(
+    {"copy": _attributes, "file": _attributes, "getent": _entry, "command": _reason}
+)
 
 
 def shaped(module: str, raw: Value, arguments: Value) -> Value:

@@ -32,11 +32,11 @@ InitialCluster = Annotated[str, Meta(max_length=100_000, pattern=rf"\A({_MEMBER}
 RunId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_][A-Za-z0-9_.:@-]{0,299}\Z")]
 
 
-class Diff(Struct, kw_only=True, omit_defaults=True):
-    """A part of what `--diff` shows."""
+class Diff(Struct, kw_only=True):
+    """A part of what `--diff` shows; an empty side is one, and Ansible shows nothing without both."""
 
-    before: Block = ""
-    after: Block = ""
+    before: Block | UnsetType = UNSET
+    after: Block | UnsetType = UNSET
     before_header: Line | UnsetType = UNSET
     after_header: Line | UnsetType = UNSET
 

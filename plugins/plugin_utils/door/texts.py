@@ -46,7 +46,8 @@ def cleaned(value: object, key: str = "", depth: int = 0) -> object:
         TooMuchError: it nests deeper than DEEPEST, or holds a number that is not finite or beyond 64 bits.
     """
     if isinstance(value, str):
-        return block(value) if key in BLOCKS else line(value)
+        plain = str.__str__(value)  # of what Ansible adds on the controller it makes a type of its own
+        return block(plain) if key in BLOCKS else line(plain)
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):

@@ -53,7 +53,7 @@ def most_told(stores: Mapping[str, Told]) -> Sequence[Member]:
     return listed
 
 
-def the_store(answers: Mapping[str, Answer], electors: Collection[str]) -> Store:
+def the_store(answers: Mapping[str, Answer], electors: Collection[str], known_id: str = "") -> Store:
     """Find the store that the cluster's voters tell.
 
     The electors choose it; with them speak those whom its list names. Whatever other nodes say of a store is
@@ -62,16 +62,26 @@ def the_store(answers: Mapping[str, Answer], electors: Collection[str]) -> Store
     Args:
         answers: The registered result of `p2p_probe`, by node.
         electors: The nodes that are known to vote, or are meant to.
+        known_id: Id of the store that this controller last saw work.
 
     Returns:
-        The store that most electors tell, `NONE` where no member of any elector answers. The smaller id wins
-        a tie, so that two runs read the same store.
+        The known store where one of its members knows a leader, otherwise the one that most electors tell;
+        `NONE` where no member of any elector answers. In a tie the one wins in which more know a leader, then
+        the smaller id, so that two runs read the same store.
     """
     stores = {name: told for name, answer in answers.items() if (told := living(answer)) is not None}
     votes = Counter(str(stores[name]["cluster_id"]) for name in electors if name in stores)
     if not votes:
         return NONE
-    cluster_id = min(votes, key=lambda cluster: (-votes[cluster], cluster))
+    leading = Counter(
+        str(stores[name]["cluster_id"]) for name in electors if name in stores and has_leader(stores[name])
+    )
+
+    def rank(cluster: str) -> tuple[bool, int, int, str]:
+        lives = cluster == known_id and leading[cluster] > 0
+        return not lives, -votes[cluster], -leading[cluster], cluster
+
+    cluster_id = min(votes, key=rank)
     same = {name: told for name, told in stores.items() if str(told["cluster_id"]) == cluster_id}
     members = most_told({name: told for name, told in same.items() if name in electors})
     listed = {str(member["name"]): str(member["id"]) for member in members}
@@ -125,9 +135,9 @@ def contradictions(answers: Mapping[str, Answer], store: Store, chosen_by: Colle
             continue
         cluster_id, member_id = str(told["cluster_id"]), str(told["member_id"])
         if cluster_id != store.cluster_id:
-            found[name] = f"its member works in the store {cluster_id}, and most voters in {store.cluster_id}"
+            found[name] = f"its member works in the store {cluster_id}, and others in {store.cluster_id}"
         elif listed.get(name, member_id) != member_id:
-            found[name] = f"its member calls itself {member_id}, and most voters call it {listed[name]}"
+            found[name] = f"its member calls itself {member_id}, and others call it {listed[name]}"
     return found
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filter_plugins.p2p_quorum import store_quorum
+from filter_plugins.p2p_quorum import gate, store_quorum
 from filter_plugins.p2p_voters import Change, change
 from tests.unit.deploy.conftest import IDS, VOTERS, blank, dead, voter
 
@@ -49,11 +49,11 @@ def lying(name: str, cluster: str, names: tuple[str, ...], index: int = 5000) ->
     return node(name, member_id=own, cluster_id=cluster, members=members, raft_index=index)
 
 
-def find(answers: Answers, voters: tuple[str, ...] = VOTERS) -> Change:
+def find(answers: Answers, voters: tuple[str, ...] = VOTERS, known: dict[str, Any] | None = None) -> Change:
     """Return the change to these voters."""
-    quorum = store_quorum(answers, voters)
+    quorum = store_quorum(answers, voters, known=known)
     urls = {name: URLS[name] for name in voters}
-    return change(answers, voters, quorum, urls, etcd_service="p2p-etcd")
+    return change(answers, voters, quorum, urls, etcd_service="p2p-etcd", known=known)
 
 
 def nothing(found: Change) -> bool:
@@ -78,18 +78,53 @@ def test_voters_that_tell_of_another_store_are_named_and_stop_the_change(liars: 
     answers = fleet() | {name: lying(name, "1", liars, 10**15) for name in liars}
     found = find(answers, ("a", "b", "c", "d", "s1"))
     for name in liars:
-        assert f"{name}: its member works in the store 1, and most voters in 77" in found["refused"]
+        assert f"{name}: its member works in the store 1, and others in 77" in found["refused"]
 
 
 def test_a_voter_under_an_id_that_is_not_its_own_is_named() -> None:
     answers = fleet()
     answers["d"]["probe"]["etcd"]["member_id"] = IDS["a"]
-    assert "d: its member calls itself 1, and most voters call it 4" in find(answers)["refused"]
+    assert "d: its member calls itself 1, and others call it 4" in find(answers)["refused"]
 
 
 def test_a_node_that_works_in_another_store_does_not_join() -> None:
     answers = fleet() | {"s1": lying("s1", "1", ("s1",))}
     assert "s1: its member works in the store 1" in find(answers, ("a", "b", "c", "d", "s1"))["refused"]
+
+
+def recovered() -> Answers:
+    """Return the answers after a recovery by `a` alone, when two old members came back and two are dead."""
+    answers = fleet() | {name: dead() for name in ("d", "e")}
+    alone = [member("a", IDS["a"])]
+    answers["a"]["probe"]["etcd"] |= {"cluster_id": "88", "leader": IDS["a"], "members": alone}
+    for name in ("b", "c"):
+        answers[name]["probe"]["etcd"]["leader"] = "0"
+    return answers
+
+
+@pytest.mark.parametrize("old", [("b",), ("b", "c")])
+def test_old_members_that_come_back_displace_no_store_that_is_known(old: tuple[str, ...]) -> None:
+    answers = recovered() | {name: dead() for name in ("b", "c") if name not in old}
+    known = {"file": "store/p2p.json", "cluster_id": "88", "members": {"a": IDS["a"]}}
+    assert store_quorum(answers, VOTERS, known=known)["counting"] == ["a"]
+    found = find(answers, ("a", "s1", "s2"), known)
+    assert (found["refused"], found["drop"], found["leavers"]) == ("", [], [])
+
+
+@pytest.mark.parametrize("old", [("b",), ("b", "c")])
+def test_the_only_member_that_knows_a_leader_is_not_free_to_stop(old: tuple[str, ...]) -> None:
+    answers = {name: one for name, one in recovered().items() if name in VOTERS}
+    answers |= {name: dead() for name in ("b", "c") if name not in old}
+    assert gate(answers, "a", ["p2p-etcd"], etcd_service="p2p-etcd")["allowed"] is False
+    assert gate(answers, "a", ["p2p-etcd"], etcd_service="p2p-etcd", accept_outage=True)["allowed"]
+
+
+def test_a_member_under_another_name_is_the_node_that_it_runs_on() -> None:
+    answers = fleet()
+    for name in VOTERS:
+        answers[name]["probe"]["etcd"]["members"][0] = member("old-a", IDS["a"])
+    found = find(answers)
+    assert nothing(found), found
 
 
 def test_members_that_vote_are_heard_though_the_file_names_others() -> None:

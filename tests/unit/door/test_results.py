@@ -158,11 +158,20 @@ def test_what_is_used_of_ansibles_own_modules_goes_on() -> None:
     gone = {"diff": {"before": {"path": "/etc", "state": "directory"}, "after": {"state": "absent"}}}
     found = read.result("file", shaped("file", gone, {"path": "/a"}), BUILTIN["file"])
     assert found["diff"] == {
-        "before": "directory\n",
-        "after": "absent\n",
+        "before": "state: directory\n",
+        "after": "state: absent\n",
         "before_header": "/a",
         "after_header": "/a",
     }
+    # As the action `copy` answers where the file has its content already.
+    same = {"diff": {"before": {"path": "/a", "mode": "0600"}, "after": {"path": "/a", "mode": "0644"}}}
+    for diff in (same["diff"], [same["diff"]]):
+        found = read.result("copy", shaped("copy", {"diff": diff}, {"dest": "/a"}), BUILTIN["copy"])
+        one = found["diff"][0] if isinstance(diff, list) else found["diff"]
+        assert (one["before"], one["after"], one["before_header"]) == ("mode: 0600\n", "mode: 0644\n", "/a")
+    failed = {"failed": True, "msg": "non-zero return code", "stderr": "no such library"}
+    found = read.result("command", shaped("command", failed, {}), BUILTIN["command"])
+    assert found["msg"] == "non-zero return code: no such library"
     long = base64.b64encode(b"x" * 9000).decode()
     assert read.result("slurp", {"content": long}, BUILTIN["slurp"])["content"] == long
 
