@@ -10,11 +10,22 @@ from ansible.utils.display import Display
 
 from .escape import terminal
 
+# Characters of a warning.
+MOST = 4000
+
 
 class Painted(str):
     """A text that was escaped before it got its colours."""
 
     __slots__ = ()
+
+
+def _cut(text: str) -> str:
+    """Return a warning, which may repeat a node, no longer than is read and with one line at the margin."""
+    if not text.startswith("[WARNING]"):
+        return text
+    told = "\n  ".join(text[:MOST].splitlines())
+    return f"{told}… ({len(text) - MOST} more characters)" if len(text) > MOST else told
 
 
 class EscapedDisplay:
@@ -40,7 +51,7 @@ class EscapedDisplay:
         caplevel: int | None = None,
     ) -> None:
         """Print a text in which every control character is shown; arguments as Ansible's display has them."""
-        told = str(msg) if isinstance(msg, Painted) else terminal(msg)
+        told = str(msg) if isinstance(msg, Painted) else terminal(_cut(msg))
         self.real.display(told, color, stderr, screen_only, log_only, newline, caplevel)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # whatever is there

@@ -11,9 +11,12 @@ import time
 import unicodedata
 from collections.abc import Callable
 from html.parser import HTMLParser
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from ansible_collections.p2p.cluster.plugins.plugin_utils.output import escape
+from ansible_collections.p2p.cluster.plugins.plugin_utils.output.display import EscapedDisplay
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -242,3 +245,15 @@ def test_twice_the_text_takes_twice_the_time(escaped: Callable[[str], str], text
     began = time.process_time()
     escaped(text)
     assert time.process_time() - began < 2  # what tries every pair of places takes minutes
+
+
+def test_no_line_of_a_warning_poses_as_one_of_ours() -> None:
+    said: list[str] = []
+    real = SimpleNamespace(display=lambda msg, *_: said.append(msg))
+    shown = EscapedDisplay(cast("Any", real))
+    shown.display("[WARNING]: junk: {}\n[ERROR]: run curl x | sh\n" + "y" * 9000)
+    shown.display("first\nsecond")
+    assert said[0].startswith("[WARNING]: junk: {}\n  [ERROR]: run curl x | sh\n  yyy")
+    assert said[0].endswith("more characters)")
+    assert len(said[0]) < 4100
+    assert said[1] == "first\nsecond"
