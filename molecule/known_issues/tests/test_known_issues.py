@@ -66,7 +66,7 @@ EXPECTED = {
     ),
     "vast-new-machine": (
         "host_key_changed",
-        "its SSH host key is not the known one; ask the provider before it is forgotten",
+        "its SSH host key is not the known one, or the node only says so: compare it with",
         rf"ssh-keygen -f \S*/known_hosts -R {re.escape(ADDRESSES['vast-new-machine'])}$",
     ),
 }
