@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from ansible_collections.p2p.cluster.plugins.plugin_utils.door.words import NODE_NAME
-from ansible_collections.p2p.cluster.plugins.plugin_utils.memory.file import keep, load, locked, why
+from ansible_collections.p2p.cluster.plugins.plugin_utils.memory.file import keep, locked, recalled
 
 # What became of a canary, as `p2p_outcome` calls it, and as the memory does.
 HOW = {"failed": "failed", "unreachable": "lost"}
@@ -34,15 +34,7 @@ def recall(path: Path, cluster: str) -> tuple[Failures, str]:
         path: The memory's file.
         cluster: Whose it has to be.
     """
-    try:
-        return _parsed(load(path, cluster)), ""
-    except FileNotFoundError:
-        return {}, ""
-    except (OSError, ValueError, RecursionError) as error:
-        return (
-            {},
-            f"{path} is no memory of the canaries of {cluster} ({why(error)}), and is not used: remove it",
-        )
+    return recalled(path, cluster, _parsed, {}, "the canaries")
 
 
 def remember(

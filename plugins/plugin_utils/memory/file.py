@@ -7,11 +7,12 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+Known = TypeVar("Known")
 SCHEMA = 1
 _LONGEST = 1 << 20  # bytes
 
@@ -37,9 +38,25 @@ def load(path: Path, cluster: str) -> dict[str, Any]:
     return found
 
 
-def why(error: Exception) -> str:
-    """Return in few words why `load` failed."""
-    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+def recalled(
+    path: Path, cluster: str, read: Callable[[Mapping[str, Any]], Known], nothing: Known, what: str
+) -> tuple[Known, str]:
+    """Return what a file remembers, and a warning if it is not used.
+
+    Args:
+        path: The file.
+        cluster: Whose it has to be.
+        read: Makes it of the file's content; a ValueError says that it says something else.
+        nothing: What is known without a file.
+        what: The name of what is remembered, for the warning.
+    """
+    try:
+        return read(load(path, cluster)), ""
+    except FileNotFoundError:
+        return nothing, ""
+    except (OSError, ValueError, RecursionError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        return nothing, f"{path} is no memory of {what} of {cluster} ({why}), and is not used: remove it"
 
 
 def keep(path: Path, cluster: str, known: Mapping[str, Any]) -> None:

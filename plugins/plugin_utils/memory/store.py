@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from ansible_collections.p2p.cluster.plugins.plugin_utils.door.words import NODE_NAME
-from ansible_collections.p2p.cluster.plugins.plugin_utils.memory.file import keep, load, locked, why
+from ansible_collections.p2p.cluster.plugins.plugin_utils.memory.file import keep, locked, recalled
 
 _NAME = re.compile(NODE_NAME)
 _ID = re.compile(r"[0-9]{1,20}")
@@ -33,15 +33,7 @@ def recall(path: Path, cluster: str) -> tuple[Kept, str]:
         path: The memory's file.
         cluster: Whose it has to be.
     """
-    try:
-        return _parsed(load(path, cluster)), ""
-    except FileNotFoundError:
-        return nothing(), ""
-    except (OSError, ValueError, RecursionError) as error:
-        return (
-            nothing(),
-            f"{path} is no memory of the store of {cluster} ({why(error)}), and is not used: remove it",
-        )
+    return recalled(path, cluster, _parsed, nothing(), "the store")
 
 
 def remember(path: Path, cluster: str, known: Kept) -> bool:
