@@ -15,6 +15,7 @@ from p2p_orchestrator.errors import Exit, StartError
 from p2p_orchestrator.heartbeat_client import HeartbeatClient
 from p2p_orchestrator.heartbeat_server import HeartbeatServer
 from p2p_orchestrator.leadership import Leadership
+from p2p_orchestrator.limits import HEARTBEATS, PLAIN_HEARTBEATS, PUBLIC
 from p2p_orchestrator.listener import Listener
 from p2p_orchestrator.membership import Members
 from p2p_orchestrator.node import Node
@@ -24,7 +25,7 @@ from p2p_orchestrator.settings import SettingsFile, differing, names
 from p2p_orchestrator.store import Store
 from p2p_orchestrator.store_etcd import EtcdStore
 from p2p_orchestrator.store_file import FileStore
-from p2p_orchestrator.tls import DenyList, Identity, spare_memory
+from p2p_orchestrator.tls import DenyList, Identity, holder, server_name, spare_memory
 from p2p_orchestrator.watch import Watcher
 from p2p_orchestrator.web import Endpoints
 
@@ -32,7 +33,6 @@ SAMPLE_SECONDS = 5.0
 TICK_SECONDS = 0.5
 RESIGN_SECONDS = 1.2
 RELOAD_SECONDS = 2.0
-PUBLIC_CONNECTIONS = 256
 
 
 class Agent:
@@ -53,21 +53,39 @@ class Agent:
         self._node = Node(config, incarnation, members)
         self._deny = DenyList(config.deny)
         self._heartbeats = HeartbeatServer(self._node, self._deny)
-        self._identity = Identity(config.tls, self._heartbeats.refuse_handshake) if config.tls else None
+        self._identity = (
+            Identity(config.tls, self._heartbeats.refuse_handshake, self._deny) if config.tls else None
+        )
         self._etcd_identity = Identity(config.etcd_tls) if config.etcd_tls else None
         self._stop = asyncio.Event()
         self._failure: StartError | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._public = Listener(Endpoints(self._node).app(), config.host, config.port, "--port / P2P_PORT")
+        self._public = Listener(
+            Endpoints(self._node).app(),
+            config.host,
+            config.port,
+            setting="--port / P2P_PORT",
+            limits=PUBLIC,
+            key=_address,
+            refusals=self._node.refusals,
+            ended=self._ended,
+        )
         self._private: Listener | None = None
         if config.listens:
             self._private = Listener(
-                self._heartbeats.app(), config.host, config.heartbeat_port, "P2P_HEARTBEAT_PORT"
+                self._heartbeats.app(),
+                config.host,
+                config.heartbeat_port,
+                setting="P2P_HEARTBEAT_PORT",
+                limits=HEARTBEATS if config.tls else PLAIN_HEARTBEATS,
+                key=_certificate if config.tls else _address,
+                refusals=self._node.refusals,
+                ended=self._ended,
             )
         self._watcher = Watcher(self._node)
         if config.voter:
             leadership = Leadership(config.node_id, incarnation)
-            self._node.elector = Elector(leadership, self._store(), self._watcher.look)
+            self._node.elector = Elector(leadership, self._store(), self._watcher.look, self._node.unfit)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then hand leadership over.
@@ -133,9 +151,10 @@ class Agent:
         if task.cancelled() or task.exception() is None:
             return
         error = task.exception()
-        log.event("task_failed", "error", reason=repr(error))
-        self._failure = StartError(Exit.FAILED, f"internal error: {error!r}")
+        # First of all, as whatever comes before it may fail, too.
         self._stop.set()
+        self._failure = StartError(Exit.FAILED, f"internal error: {error!r}")
+        log.event("task_failed", "error", reason=repr(error))
 
     def _log_start(self) -> None:
         config, node = self._node.config, self._node
@@ -176,17 +195,16 @@ class Agent:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             self._watcher.look()
-            self._public.trim(PUBLIC_CONNECTIONS)
 
     async def _reload(self) -> None:
         """Take up certificates, a deny-list and settings that changed."""
-        listening = True
         while True:
             await asyncio.sleep(RELOAD_SECONDS)
-            self._deny.refresh()
+            if self._deny.refresh():
+                await self._shut_out()
             identity, store = self._identity, self._node.elector and self._node.elector.store
-            if identity is not None and (identity.refresh() or not listening) and self._private is not None:
-                listening = await self._private.restart(identity.server)
+            if identity is not None and identity.refresh() and self._private is not None:
+                self._private.renew(identity.server)
             if (
                 self._etcd_identity is not None
                 and self._etcd_identity.refresh()
@@ -207,13 +225,36 @@ class Agent:
         asks_others = not {"seeds", "voters", "socks_proxy"}.isdisjoint(changes)
         if asks_others:
             # It ends before anything changes: no answer to it may come in under the new settings.
-            self._beating.cancel()
-            await asyncio.wait([self._beating])
-            self._tasks.remove(self._beating)
+            await self._stop_beating()
         self._node.take_up(config, boottime())
         if asks_others:
             self._beating = self._start(self._client().run())
         log.event("settings_changed", settings=names(changes))
+
+    async def _shut_out(self) -> None:
+        """Drop the connections with those who are on the deny-list, and what they said."""
+        config = self._node.config
+        if self._identity is not None and self._private is not None:
+            self._private.drop(lambda certificate: self._deny.holder(certificate, config.cluster))
+        # Without certificates a name on the list is refused all the same.
+        shown = self._identity.shown if self._identity is not None else {}
+        out = [
+            name
+            for name in config.voters
+            if name in self._deny or self._deny.serial(shown.get(server_name(name, config.cluster), ""))
+        ]
+        if out:
+            # With it end its connections, and whatever is still to come by them.
+            await self._stop_beating()
+            for name in out:
+                self._node.beliefs.forget(name)
+                shown.pop(server_name(name, config.cluster), None)
+            self._beating = self._start(self._client().run())
+
+    async def _stop_beating(self) -> None:
+        self._beating.cancel()
+        await asyncio.wait([self._beating])
+        self._tasks.remove(self._beating)
 
     async def _watchdog(self) -> None:
         seconds = watchdog_seconds()
@@ -238,10 +279,19 @@ class Agent:
         log.event("stopped", node=self._node.config.node_id)
 
 
+def _address(_: asyncio.BaseTransport, address: str) -> str:
+    return address
+
+
+def _certificate(transport: asyncio.BaseTransport, _: str) -> str:
+    return holder(transport.get_extra_info("peercert") or {})
+
+
 def run(config: Config, settings: SettingsFile | None = None) -> None:
     """Run the program to its end. Raises StartError if it cannot."""
     spare_memory()
     resources.allow_files()
+    resources.bound_memory()
 
     async def main() -> None:
         await Agent(config, settings).run()

@@ -6,19 +6,23 @@ meant.
 """
 
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from p2p_orchestrator import reader
 from p2p_orchestrator.membership import ALIVE, DEAD, UNKNOWN, WINDOW
+from p2p_orchestrator.reader import UnfitError
+from p2p_orchestrator.wire import figures
 
 MAX_REMAINING = 10.0
-ANSWER_FIELDS = {"node_id": str, "term": int, "alive": int, "known": int}
+MAX_VOTERS = 64
+MAX_COUNT = 1_000_000
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A voter's answer to a heartbeat; `sent` is when the heartbeat left."""
+    """A voter's answer to a heartbeat that left at `sent`; `conflict`: two processes use the node's name."""
 
     voter: str
     sent: float
@@ -30,30 +34,36 @@ class Answer:
     known: int = 0
     quorum_at: float | None = None
     info: dict[str, Any] = field(default_factory=dict)
+    conflict: bool = False
 
 
-def parse(data: object, sent: float) -> Answer:
-    """Return the answer in `data` (decoded JSON). Raises ValueError if it is not one."""
-    if not isinstance(data, dict):
-        raise ValueError("not an object")  # noqa: TRY004  # bad data, not a bad call
-    for key, kind in ANSWER_FIELDS.items():
-        if not isinstance(data.get(key), kind):
-            raise ValueError(f"{key} is missing or not {kind.__name__}")  # noqa: TRY004  # as above
+def parse(data: Mapping[str, Any], sent: float) -> Answer:
+    """Return the answer in `data` (decoded JSON). Raises UnfitError if it is not one."""
     leader, remaining, age = data.get("leader_id"), data.get("remaining"), data.get("quorum_age")
-    states, info = data.get("voters"), data.get("info")
-    named = isinstance(leader, str) and isinstance(remaining, (int, float)) and remaining > 0
+    if leader is not None:
+        leader = reader.name(leader, "leader_id")
+    left = 0.0 if remaining is None else reader.number(remaining, "remaining")
+    named = leader is not None and left > 0
     return Answer(
-        voter=data["node_id"],
+        voter=reader.name(data.get("node_id"), "node_id"),
         sent=sent,
         leader=leader if named else None,
-        term=data["term"],
-        until=sent + min(float(remaining or 0), MAX_REMAINING) if named else float("-inf"),
-        states={str(k): str(v) for k, v in states.items()} if isinstance(states, dict) else {},
-        alive=data["alive"],
-        known=data["known"],
-        quorum_at=sent - float(age) if isinstance(age, (int, float)) else None,
-        info=info if isinstance(info, dict) else {},
+        term=reader.whole(data.get("term"), "term"),
+        until=sent + min(left, MAX_REMAINING) if named else float("-inf"),
+        states=_states(data.get("voters", {})),
+        alive=reader.whole(data.get("alive"), "alive", MAX_COUNT),
+        known=reader.whole(data.get("known"), "known", MAX_COUNT),
+        quorum_at=None if age is None else sent - reader.number(age, "quorum_age"),
+        info=figures(data.get("info", {})),
+        conflict=data.get("conflict") is True,
     )
+
+
+def _states(data: object) -> dict[str, str]:
+    told = reader.mapping(data, "voters", MAX_VOTERS)
+    if not all(state in (ALIVE, DEAD, UNKNOWN) for state in told.values()):
+        raise UnfitError("voters has a state that is none")
+    return {reader.name(voter, "a voter"): state for voter, state in told.items()}
 
 
 class Beliefs:
@@ -67,10 +77,17 @@ class Beliefs:
         old = self._answers.get(answer.voter)
         if old is None or old.sent <= answer.sent:
             self._answers[answer.voter] = answer
+        if len(self._answers) > MAX_VOTERS:
+            # Whoever is asked by its address alone may call itself anything, each time anew.
+            del self._answers[min(self._answers, key=lambda voter: self._answers[voter].sent)]
 
     def keep(self, voters: Container[str]) -> None:
         """Forget the answers of all but `voters`."""
         self._answers = {name: answer for name, answer in self._answers.items() if name in voters}
+
+    def forget(self, voter: str) -> None:
+        """Forget what one voter said."""
+        self._answers.pop(voter, None)
 
     def voters(self) -> tuple[str, ...]:
         """Return the names of all voters that ever answered, sorted."""

@@ -6,19 +6,21 @@ until one window after it was last heard, however often voters restart in betwee
 """
 
 import json
-import math
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from p2p_orchestrator import log
+from p2p_orchestrator import log, reader
 from p2p_orchestrator.clock import boottime
-from p2p_orchestrator.config import NAME, Config
-from p2p_orchestrator.heartbeat_server import TEXT, RefusedError, clean
-from p2p_orchestrator.membership import Member, Members, Sighting
+from p2p_orchestrator.config import Config
+from p2p_orchestrator.membership import MAX_NODES, Member, Members, Sighting
+from p2p_orchestrator.reader import FIGURE, TEXT, UnfitError
+from p2p_orchestrator.wire import INCARNATION, figures
 
 FILE = "heard.json"
+MAX_BYTES = 64 * 2**20
 GAP = 5.0
 """Seconds without a process after which it begins anew: in one interval a node misses one heartbeat."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -43,76 +45,58 @@ def pack(members: Members, origin: Origin, now: float) -> dict[str, Any]:
         name: {
             "info": member.info,
             "heard": {key: [item.first, item.last] for key, item in member.heard.items()},
-            "seen": {key: [item.first, item.last] for key, item in member.seen.items()},
+            "seen": {key: [item.first, item.last] for key, item in member.told.items()},
         }
         for name, member in members.recent(now).items()
     }
     return {**asdict(origin), "written_at": now, "since": members.since, "nodes": nodes}
 
 
-def unpack(data: object, origin: Origin, now: float) -> tuple[float, dict[str, Member]]:
+def unpack(data: Mapping[str, Any], origin: Origin, now: float) -> tuple[float, dict[str, Member]]:
     """Return since when the voter has listened, the gap left out, and what it knew.
 
     Raises:
         StaleError: It is another node's or boot's, or the gap is too long.
-        ValueError: It is not what `pack` returns.
+        UnfitError: It is not what `pack` returns.
     """
-    data = _object(data)
     for key, value in asdict(origin).items():
         if data.get(key) != value:
             raise StaleError(f"of another {key}: {data.get(key)!r}")
-    written, since = _time(data.get("written_at")), _time(data.get("since"))
+    written = reader.number(data.get("written_at"), "written_at")
+    since = reader.number(data.get("since"), "since", -FIGURE)
     if not 0.0 <= now - written <= GAP:
         raise StaleError(f"written {now - written:.1f} s before the start; at most {GAP} s")
     if since > written:
-        raise ValueError("it listened since after it was written")
-    nodes = _object(data.get("nodes"))
-    return now - (written - since), {_name(key): _member(value, written, now) for key, value in nodes.items()}
+        raise UnfitError("it listened since after it was written")
+    nodes = reader.mapping(data.get("nodes"), "nodes", MAX_NODES)
+    known = {reader.name(key, "a name"): _member(value, written, now) for key, value in nodes.items()}
+    return now - (written - since), known
 
 
 def _member(data: object, written: float, now: float) -> Member:
-    data = _object(data)
-    told = _object(data.get("info"))
-    try:
-        info = clean(told)
-    except RefusedError as error:
-        raise ValueError(str(error)) from error
-    host, port = told.get("reported_host", ""), told.get("reported_port", 0)
-    if not isinstance(host, str) or type(port) is not int:
-        raise ValueError("a reported address is none")
+    fields = reader.mapping(data, "a node")
+    told = reader.mapping(fields.get("info"), "info")
+    info = figures(told)
     if info:
-        info |= {"reported_host": host[:TEXT], "reported_port": port}
-    return Member(now, _sightings(data.get("seen"), written), _sightings(data.get("heard"), written), info)
+        info["reported_host"] = reader.text(told.get("reported_host", ""), "reported_host")[:TEXT]
+        info["reported_port"] = reader.whole(told.get("reported_port", 0), "reported_port")
+    seen, heard = (_sightings(fields.get(table), written) for table in ("seen", "heard"))
+    return Member(now, seen, heard, info)
 
 
 def _sightings(data: object, written: float) -> dict[str, Sighting]:
     result = {}
-    for incarnation, times in _object(data).items():
-        if not isinstance(times, list) or len(times) != 2:  # noqa: PLR2004  first and last
-            raise ValueError("a sighting is not two times")
-        first, last = (_time(item) for item in times)
+    for key, times in reader.mapping(data, "sightings").items():
+        if len(reader.items(times, "a sighting", 2)) < 2:  # noqa: PLR2004  first and last
+            raise UnfitError("a sighting is not two times")
+        # Another voter may have heard it before this machine's clock began to count.
+        first, last = (reader.number(item, "a sighting", -FIGURE) for item in times)
         if not first <= last <= written:
-            raise ValueError("a sighting is from after it was written")
-        result[incarnation[:TEXT]] = Sighting(first, last)
+            raise UnfitError("a sighting is from after it was written")
+        # A process of another release may have left what no node says.
+        if INCARNATION.fullmatch(key):
+            result[key] = Sighting(first, last)
     return result
-
-
-def _object(data: object) -> dict[str, Any]:
-    if not isinstance(data, dict):
-        raise ValueError(f"{type(data).__name__} for an object")  # noqa: TRY004  # bad data, not a bad call
-    return data
-
-
-def _time(data: object) -> float:
-    if isinstance(data, bool) or not isinstance(data, (int, float)) or not math.isfinite(data):
-        raise ValueError(f"{type(data).__name__} for a time")
-    return float(data)
-
-
-def _name(name: str) -> str:
-    if not NAME.fullmatch(name):
-        raise ValueError("not a node's name")
-    return name
 
 
 def _origin(config: Config) -> Origin | None:
@@ -145,7 +129,8 @@ def take_up(members: Members, config: Config) -> None:
     """Take up and delete the file that the last process left, if any; what is wrong with it is logged."""
     origin, path = _origin(config), config.data_dir / FILE
     try:
-        text = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
         # Before it is used, so that no later start can read it.
         path.unlink()
     except (FileNotFoundError, NotADirectoryError):
@@ -157,10 +142,12 @@ def take_up(members: Members, config: Config) -> None:
         return
     now = boottime()
     try:
-        since, known = unpack(json.loads(text), origin, now)
+        if len(data) > MAX_BYTES:
+            raise UnfitError(f"longer than {MAX_BYTES} bytes")  # noqa: TRY301  told as what else does not fit
+        since, known = unpack(reader.decode(data), origin, now)
     except StaleError as error:
         log.event("heard_too_old", file=str(path), reason=str(error))
-    except (ValueError, RecursionError) as error:
+    except UnfitError as error:
         log.event("heard_refused", "warning", file=str(path), reason=str(error))
     else:
         members.recall(since, known, now)

@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from p2p_orchestrator import __version__, neutral
-from p2p_orchestrator.membership import ALIVE
+from p2p_orchestrator.membership import ALIVE, UNKNOWN
 from p2p_orchestrator.node import Node
 
 PEERS_SECONDS = 1.0
@@ -70,6 +70,8 @@ def peers(node: Node, now: float, *, alive_only: bool) -> dict[str, dict[str, An
                 result[name] = _peer(
                     node, name, state=state, age=node.members.age(name, now), info=info, now=now
                 )
+        for name in [] if alive_only else sorted(node.members.rumours(now)):
+            result[name] = _peer(node, name, state=UNKNOWN, age=None, info={}, now=now)
         return result
     for name, state in node.voter_states(now).items():
         if state == ALIVE or not alive_only:
@@ -201,17 +203,20 @@ class StatusPage:
         self._node = node
         self._peers: dict[bool, tuple[float, bytes]] = {}
 
-    def encode(self, now: float, *, alive_only: bool) -> bytes:
-        """Return the page as of `now`; with `alive_only`, without peers that are not alive."""
+    def encode(self, now: float, *, alive_only: bool) -> tuple[bytes, ...]:
+        """Return the page as of `now` in parts; all readers of one second share that with the peers.
+
+        With `alive_only` it is without peers that are not alive.
+        """
         cached = self._peers.get(alive_only)
         if cached is None or not 0 <= now - cached[0] < PEERS_SECONDS:
             others = {
                 "alive_peers": self._node.counts(now)[0],
                 "peers": peers(self._node, now, alive_only=alive_only),
             }
-            cached = (now, _encode(others))
+            cached = (now, _encode(others)[1:])
             self._peers[alive_only] = cached
-        return b"".join((_encode(status_head(self._node, now))[:-1], b",", cached[1][1:]))
+        return _encode(status_head(self._node, now))[:-1] + b",", cached[1]
 
 
 def _encode(document: Mapping[str, Any]) -> bytes:

@@ -16,7 +16,9 @@ from p2p_orchestrator.leadership import (
     Swapped,
     Unknown,
 )
-from p2p_orchestrator.store import ROSTER, Store, StoreError, Swap
+from p2p_orchestrator.reader import UnfitError
+from p2p_orchestrator.store import ROSTER, Store, StoreError, Swap, View
+from p2p_orchestrator.unfit import Unfit
 
 IDLE_SECONDS = 1.0
 
@@ -28,9 +30,12 @@ class Elector:
         leadership: The state machine.
         store: What decides.
         changed: Called without arguments whenever this process starts or stops leading.
+        unfit: Told what the store holds that does not fit.
     """
 
-    def __init__(self, leadership: Leadership, store: Store, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, leadership: Leadership, store: Store, changed: Callable[[], None], unfit: Unfit
+    ) -> None:
         self.leadership = leadership
         self.store = store
         self.store_error: str | None = "not asked yet"
@@ -39,6 +44,7 @@ class Elector:
         """When the last request left that the store answered: a majority of the members was up after that."""
         self.terms_won = 0
         self._changed = changed
+        self._unfit = unfit
         self._failing = False
         self._poke = asyncio.Event()
         self._ended = asyncio.Event()
@@ -118,11 +124,12 @@ class Elector:
     def _take(self, request: Request, sent: float, outcome: Answer) -> None:
         try:
             self.leadership.answer(request, sent, boottime(), outcome)
-        except ValueError as error:
-            if self.store_error is None:
-                log.event("store_corrupt", "error", reason=str(error))
+        except UnfitError as error:
+            self._unfit.note("term", "store", str(error))
             self.leadership.wake = boottime() + self.leadership.timing.poll
-            self.store_error = f"the term or the epoch in the store is no number: {error}"
+            self.store_error = f"the term or the epoch in the store cannot be used: {error}"
+        if isinstance(outcome, View) and outcome.leader.revision and self.leadership.record is None:
+            self._unfit.note("record", "store", "the leader's record is none")
         if request.kind is Kind.ACQUIRE and isinstance(outcome, Lost):
             log.event("election_lost", term=self.leadership.term)
 

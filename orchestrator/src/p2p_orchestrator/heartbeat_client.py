@@ -9,11 +9,12 @@ from http import HTTPStatus
 
 import aiohttp
 
-from p2p_orchestrator import log
+from p2p_orchestrator import log, reader
 from p2p_orchestrator.beliefs import Answer, parse
 from p2p_orchestrator.clock import boottime
 from p2p_orchestrator.errors import connection_error
 from p2p_orchestrator.node import Node
+from p2p_orchestrator.reader import TEXT, UnfitError
 from p2p_orchestrator.socks import ProxyConnector
 from p2p_orchestrator.tls import DenyList, server_name
 
@@ -58,7 +59,13 @@ class HeartbeatClient:
             if proxy
             else aiohttp.TCPConnector(limit=0, keepalive_timeout=keepalive)
         )
-        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+        # What a voter answers is read as it comes: nothing is unpacked, kept for later or followed elsewhere.
+        async with aiohttp.ClientSession(
+            timeout=timeout,
+            connector=connector,
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        ) as session:
             await self._beat(session)
             due = boottime() + random.uniform(0, INTERVAL)  # noqa: S311  # a phase, no secret
             while True:
@@ -90,37 +97,37 @@ class HeartbeatClient:
             async with session.post(
                 address,
                 data=body,
+                allow_redirects=False,
                 ssl=tls if tls is not None else True,
                 server_hostname=server_name(name, node.config.cluster) if tls is not None else None,
             ) as response:
-                answer, conflict = await self._read(response, name, sent)
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
+                answer = await self._read(response, name, sent)
+        except UnfitError as error:
+            node.heartbeats["failed"] += 1
+            node.unfit.note("answer", name, str(error))
+            return
+        except Exception as error:  # whatever a voter's bytes make of a library, the program goes on
             node.heartbeats["failed"] += 1
             self._note(name, url, connection_error(error))
             return
         node.heartbeats["answered"] += 1
-        node.conflicting = conflict
+        node.conflicting = answer.conflict
         node.beliefs.take(answer)
         self._note(name, url, "")
 
-    async def _read(self, response: aiohttp.ClientResponse, name: str, sent: float) -> tuple[Answer, bool]:
-        """Return a voter's answer and whether our name is used twice, or raise ValueError."""
-        data = bytearray()
-        async for chunk in response.content.iter_any():
-            data += chunk
-            if len(data) > MAX_ANSWER:
-                raise ValueError(f"its answer is longer than {MAX_ANSWER} bytes")
+    async def _read(self, response: aiohttp.ClientResponse, name: str, sent: float) -> Answer:
+        """Return a voter's answer, or raise ValueError."""
+        data = await reader.body(response.content.iter_any(), MAX_ANSWER)
         if response.status != HTTPStatus.OK:
             raise ValueError(f"it answered {response.status}: {data[:200].decode(errors='replace')}")
-        reply = json.loads(data)
-        answer = parse(reply, sent)
+        answer = parse(reader.decode(data), sent)
         if self._node.config.voters and answer.voter != name:
-            raise ValueError(f"it calls itself {answer.voter}")
-        return answer, reply.get("conflict") is True
+            raise UnfitError("it calls itself by another name")
+        return answer
 
     def _note(self, name: str, url: str, error: str) -> None:
         before = self._failing.get(name, "")
-        self._failing[name] = error
+        self._failing[name] = error = error[:TEXT]
         if error and not before:
             log.event("voter_unreachable", "warning", voter=name, url=url, reason=error)
         elif before and not error:

@@ -1,18 +1,20 @@
 """Where a voter takes heartbeats. Anything else is refused before it costs memory, counted and logged."""
 
 import asyncio
-import json
-from collections.abc import Mapping
-from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from p2p_orchestrator import log
+from p2p_orchestrator.bounds import Allowance, origin
 from p2p_orchestrator.clock import boottime
 from p2p_orchestrator.config import NAME
-from p2p_orchestrator.membership import FullError, Row
+from p2p_orchestrator.limits import NODE_REQUESTS, VOTER_REQUESTS
+from p2p_orchestrator.membership import FullError
 from p2p_orchestrator.node import Node
-from p2p_orchestrator.tls import DenyList, check_peer
+from p2p_orchestrator.reader import TEXT, UnfitError
+from p2p_orchestrator.tls import DenyList, check_peer, holder
+from p2p_orchestrator.wire import heartbeat
 
 PATH = "/v1/heartbeat/{node}"
 NODE_BYTES = 8_192
@@ -20,26 +22,6 @@ VOTER_BYTES = 1_048_576
 BODY_SECONDS = 5.0
 LOG_SECONDS = 60.0
 LOGGED = 1_000
-TEXT = 256
-FIELDS: Mapping[str, type] = {
-    "host": str,
-    "port": int,
-    "scheme": str,
-    "role": str,
-    "leader_id": str,
-    "version": str,
-    "gpu_name": str,
-    "cpu_count": int,
-    "memory_gb": int,
-    "has_gpu": bool,
-    "disk_cleanup_needed": bool,
-    "cpu_percent": float,
-    "memory_percent": float,
-    "disk_percent": float,
-    "disk_free_gb": float,
-    "load_score": float,
-}
-ROW_FIELDS = 4
 
 
 class RefusedError(Exception):
@@ -56,47 +38,6 @@ class RefusedError(Exception):
         self.status = status
 
 
-def clean(info: object) -> dict[str, Any]:
-    """Return those fields of `info` that a node may tell of itself, with the right types and bounded.
-
-    Raises:
-        RefusedError: A field has another type.
-    """
-    if not isinstance(info, dict):
-        raise RefusedError("malformed", 400, "info is not an object")
-    result: dict[str, Any] = {}
-    for key, kind in FIELDS.items():
-        value = info.get(key)
-        if value is None:
-            continue
-        if kind is float and type(value) is int:
-            value = float(value)
-        if type(value) is not kind:
-            raise RefusedError("malformed", 400, f"info.{key} is not {kind.__name__}")
-        result[key] = value[:TEXT] if isinstance(value, str) else value
-    return result
-
-
-def rows(heard: object) -> list[Row]:
-    """Return what another voter heard.
-
-    Raises:
-        RefusedError: It is not a list of name, incarnation and two ages.
-    """
-    if not isinstance(heard, list):
-        raise RefusedError("malformed", 400, "heard is not a list")
-    result = []
-    for row in heard:
-        if not isinstance(row, list) or len(row) != ROW_FIELDS:
-            raise RefusedError("malformed", 400, "heard holds a row that is not one")
-        name, incarnation, first, last = row
-        ages = isinstance(first, (int, float)) and isinstance(last, (int, float)) and last >= 0
-        if not (isinstance(name, str) and NAME.fullmatch(name) and isinstance(incarnation, str) and ages):
-            raise RefusedError("malformed", 400, "heard holds a row that is not one")
-        result.append((name, incarnation[:TEXT], float(first), float(last)))
-    return result
-
-
 class HeartbeatServer:
     """Takes heartbeats into a node's membership and answers with what the node believes.
 
@@ -108,11 +49,13 @@ class HeartbeatServer:
     def __init__(self, node: Node, deny: DenyList) -> None:
         self._node = node
         self._deny = deny
+        self._requests = Allowance(NODE_REQUESTS)
+        self._tellers = Allowance(VOTER_REQUESTS)
         self._logged: dict[tuple[str, str], float] = {}
 
     def app(self) -> web.Application:
         """Return the application to serve."""
-        app = web.Application(client_max_size=VOTER_BYTES)
+        app = web.Application(client_max_size=VOTER_BYTES, middlewares=[self._bound])
         app.add_routes([web.post(PATH, self._post)])
         return app
 
@@ -123,7 +66,10 @@ class HeartbeatServer:
         if now - self._logged.get((reason, name), -LOG_SECONDS) < LOG_SECONDS:
             return
         if len(self._logged) >= LOGGED:
-            self._logged.clear()
+            # Without certificates names can be invented: more of them in a minute are counted alone.
+            self._logged = {key: at for key, at in self._logged.items() if now - at < LOG_SECONDS}
+            if len(self._logged) >= LOGGED:
+                return
         self._logged[reason, name] = now
         log.event("heartbeat_refused", "warning", reason=reason, node=name, detail=detail)
 
@@ -131,18 +77,42 @@ class HeartbeatServer:
         """Count and log a handshake that came to nothing."""
         self.refuse(reason, "?", detail)
 
-    async def _post(self, request: web.Request) -> web.Response:
-        name = request.match_info["node"]
+    @web.middleware
+    async def _bound(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Count every request, whatever it asks for, and refuse what is no heartbeat."""
+        certificate = request.get_extra_info("peercert") if self._node.config.tls else None
+        # What a certificate's holder says that it is, it can say in many ways.
+        name = request.match_info.get("node") or origin(request.remote or "")
+        teller = holder(certificate) if certificate else name[:TEXT]
         try:
-            self._identify(request, name)
-            await self._take(request, name)
+            self._count(teller)
+            return await self._answer(request, handler)
         except RefusedError as refusal:
-            self.refuse(refusal.reason, name[:TEXT], f"{refusal} (from {request.remote})")
+            self.refuse(refusal.reason, teller, f"{refusal} (from {request.remote})")
             response = web.json_response({"error": refusal.reason}, status=refusal.status)
             response.force_close()
             return response
+
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPException as error:
+            asked = f"{request.method} {request.path}"[:TEXT]
+            raise RefusedError("malformed", error.status, f"{asked!r} is no heartbeat") from error
+
+    async def _post(self, request: web.Request) -> web.Response:
+        name = request.match_info["node"]
+        self._identify(request, name)
+        if name in self._node.config.voters and not self._tellers.take(name, boottime()):
+            raise RefusedError("too_many_requests", 429, f"more than {VOTER_REQUESTS.burst:.0f} at once")
+        await self._take(request, name)
         body = self._node.answer(name, boottime())
         return web.Response(body=body, content_type="application/json")
+
+    def _count(self, teller: str) -> None:
+        """Raise RefusedError for one that asks too often."""
+        if not self._requests.take(teller, boottime()):
+            raise RefusedError("too_many_requests", 429, f"more than {NODE_REQUESTS.second:.0f} a second")
 
     def _identify(self, request: web.Request, name: str) -> None:
         """Raise RefusedError unless the sender may speak for `name`."""
@@ -156,29 +126,35 @@ class HeartbeatServer:
         if refusal is not None:
             raise RefusedError(refusal[0], 403, refusal[1])
 
+    async def _body(self, request: web.Request) -> bytes:
+        """Return the body. Raises TimeoutError if it takes too long."""
+        if request.content.is_eof():  # it came with its header: nothing to wait for
+            return await request.read()
+        return await asyncio.wait_for(request.read(), BODY_SECONDS)
+
     async def _take(self, request: web.Request, name: str) -> None:
         voter = name in self._node.config.voters
         limit = VOTER_BYTES if voter else NODE_BYTES
         if request.content_length is None or request.content_length > limit:
             raise RefusedError("too_large", 413, f"a body of {request.content_length} bytes; at most {limit}")
         try:
-            body = json.loads(await asyncio.wait_for(request.read(), BODY_SECONDS))
+            message = heartbeat(await self._body(request), voter=voter)
         except asyncio.TimeoutError as error:
             raise RefusedError("too_slow", 408, f"no body within {BODY_SECONDS} s") from error
-        except (ValueError, RecursionError) as error:
-            raise RefusedError("malformed", 400, "not JSON") from error
-        if not isinstance(body, dict) or not isinstance(body.get("incarnation"), str):
-            raise RefusedError("malformed", 400, "no incarnation")
-        if body.get("cluster") != self._node.config.cluster:
-            raise RefusedError("wrong_cluster", 403, f"cluster {str(body.get('cluster'))[:TEXT]!r}")
-        info = clean(body.get("info"))
+        except UnfitError as error:
+            raise RefusedError("malformed", 400, str(error)) from error
+        if message.cluster != self._node.config.cluster:
+            raise RefusedError("wrong_cluster", 403, f"cluster {message.cluster[:TEXT]!r}")
+        if message.dropped:
+            self._node.unfit.note("row", name, f"{message.dropped} with an incarnation that is none")
+        info = message.info
         info["reported_host"] = request.remote or ""
         info["reported_port"] = info.get("port", 0)
-        heard = rows(body.get("heard", [])) if voter else []
         now = boottime()
         try:
-            self._node.members.hear(name, body["incarnation"][:TEXT], info, now)
+            self._node.members.hear(name, message.incarnation, info, now)
         except FullError as error:
             raise RefusedError("too_many_nodes", 429, str(error)) from error
-        self._node.members.relay((row for row in heard if row[0] not in self._deny), now)
+        if voter:
+            self._node.members.relay(name, (row for row in message.heard if row[0] not in self._deny), now)
         self._node.heartbeats["received"] += 1

@@ -13,6 +13,8 @@ import math
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from p2p_orchestrator import reader, wire
+from p2p_orchestrator.reader import UnfitError
 from p2p_orchestrator.store import EPOCH, LEADER, TERM, Entry, Swap, View
 
 EPOCH_SPAN = 1_000_000
@@ -50,9 +52,13 @@ class Record:
     def decode(cls, value: bytes) -> "Record | None":
         """Return the record that `value` holds, or None if it holds none."""
         try:
-            data = json.loads(value)
-            return cls(str(data["node"]), str(data["incarnation"]), int(data["term"]))
-        except (ValueError, TypeError, KeyError):
+            data = reader.decode(value)
+            return cls(
+                reader.name(data.get("node"), "node"),
+                wire.incarnation(data.get("incarnation")),
+                reader.whole(data.get("term"), "term"),
+            )
+        except UnfitError:
             return None
 
 
@@ -92,8 +98,16 @@ Answer = View | Swapped | Lost | Unknown
 
 
 def _number(entry: Entry) -> int:
-    """Return the number that `entry` holds, 0 if absent. Raises ValueError for anything else."""
-    return int(entry.value) if entry.revision else 0
+    """Return the number that `entry` holds, 0 if absent. Raises UnfitError for anything else."""
+    return reader.digits(entry.value, "the term or the epoch") if entry.revision else 0
+
+
+def _next_term(view: View) -> int:
+    """Return the term after those in `view`. Raises UnfitError if a number in it is none.
+
+    A restored snapshot brings old terms back; the epoch that recovery writes lifts the next above.
+    """
+    return max(_number(view.term), _number(view.epoch) * EPOCH_SPAN) + 1
 
 
 @dataclass(frozen=True)
@@ -188,7 +202,7 @@ class Leadership:
             answer: What came back.
 
         Raises:
-            ValueError: The store holds a term or an epoch that is no number.
+            UnfitError: The store holds a term or an epoch that is no number, or after which there is none.
         """
         self._busy = False
         if isinstance(answer, View):
@@ -231,8 +245,7 @@ class Leadership:
         return Request(Kind.READ)
 
     def _acquire(self, view: View) -> Request:
-        # A restored snapshot brings old terms back; the epoch that recovery writes lifts the next above.
-        term = max(_number(view.term), _number(view.epoch) * EPOCH_SPAN) + 1
+        term = _next_term(view)
         record = Record(self.node, self.incarnation, term)
         expect = {LEADER: view.leader, TERM: view.term, EPOCH: view.epoch}
         return Request(Kind.ACQUIRE, Swap(expect, put={LEADER: record.encode(), TERM: str(term).encode()}))
@@ -253,7 +266,7 @@ class Leadership:
         self.view = view
 
     def _saw(self, view: View, sent: float, now: float) -> None:
-        _number(view.term), _number(view.epoch)
+        reader.whole(_next_term(view), "the next term")
         if self.view is None or view.leader != self.view.leader:
             self._first_seen = now
             # Written after the previous read left, so its holder may lead for `validity` from about then.

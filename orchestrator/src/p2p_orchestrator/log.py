@@ -1,5 +1,6 @@
 """Structured logs: one line an event, `key=value`, on standard error."""
 
+import contextlib
 import json
 import sys
 import threading
@@ -24,5 +25,6 @@ def event(name: str, level: str = "info", **fields: Value) -> None:
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
     words = [f"{now}Z", f"level={level}", f"event={name}", f"at={boottime():.3f}"]
     words += [f"{key}={_text(value)}" for key, value in fields.items()]
-    with _lock:
+    # A full disk, or a log that nobody reads any more, is no reason to stop what the line is about.
+    with _lock, contextlib.suppress(OSError, ValueError):
         print(" ".join(words), file=sys.stderr, flush=True)

@@ -11,6 +11,7 @@ from p2p_orchestrator.clock import boottime
 from p2p_orchestrator.documents import health
 from p2p_orchestrator.membership import ALIVE
 from p2p_orchestrator.node import Node
+from p2p_orchestrator.refusals import Reason
 
 
 class _NodeCollector(Collector):
@@ -39,6 +40,7 @@ class _NodeCollector(Collector):
                 "Seconds since a majority last proved to be there",
                 age if age is not None else float("inf"),
             ),
+            "rumours": ("Names that one other voter alone tells of", float(len(node.members.rumours(now)))),
             "uptime_seconds": ("Seconds since the start", now - node.started),
             "disk_percent": ("Use of the disk", state["disk_percent"]),
             "memory_percent": ("Use of the memory", state["memory_percent"]),
@@ -57,6 +59,11 @@ class _NodeCollector(Collector):
             )
         yield _counter("p2p_heartbeats", "Heartbeats", "kind", node.heartbeats)
         yield _counter("p2p_heartbeats_refused", "Heartbeats refused", "reason", node.refused)
+        refusals = {reason.value: node.refusals.counts[reason] for reason in Reason}
+        yield _counter(
+            "p2p_refused", "Connections, and requests to the endpoints, refused", "reason", refusals
+        )
+        yield _counter("p2p_unfit", "What else was read and did not fit", "place", node.unfit.counts)
 
 
 def _counter(name: str, text: str, label: str, values: dict[str, int]) -> Metric:

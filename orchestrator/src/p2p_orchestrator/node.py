@@ -12,7 +12,9 @@ from p2p_orchestrator.clock import boottime
 from p2p_orchestrator.config import Config
 from p2p_orchestrator.elector import Elector
 from p2p_orchestrator.membership import ALIVE, WINDOW, Members
+from p2p_orchestrator.refusals import Refusals
 from p2p_orchestrator.resources import Figures
+from p2p_orchestrator.unfit import Unfit
 
 Info = dict[str, float | int | str | bool]
 SLOW_SECONDS = 0.5
@@ -27,6 +29,8 @@ class Node:
         elector: A voter's agent, None on other nodes.
         figures: This machine's figures as last sampled.
         refused: Refused heartbeats, by reason.
+        refusals: Connections, and requests to the endpoints, that were refused.
+        unfit: What else was read and did not fit.
         settings_digest: SHA-256 of the settings file that this process runs on, None where there is none.
         asked: Since when voters are asked that were none at the start, in seconds of `CLOCK_BOOTTIME`.
     """
@@ -39,6 +43,8 @@ class Node:
     figures: Figures = field(default_factory=dict)
     refused: Counter[str] = field(default_factory=Counter)
     heartbeats: Counter[str] = field(default_factory=Counter)
+    refusals: Refusals = field(default_factory=Refusals)
+    unfit: Unfit = field(default_factory=Unfit)
     started: float = field(default_factory=boottime)
     asked: dict[str, float] = field(default_factory=dict)
     conflicting: bool = False
@@ -67,8 +73,9 @@ class Node:
     def leader(self, now: float) -> tuple[str | None, int, float]:
         """Return the leader's name or None, the term, and for how many seconds the name still holds.
 
-        The store's word and the voters' answers count alike: the valid one with the highest term. Nobody
-        but the state machine says that this node leads.
+        A voter's store comes first while it answers: one voter that lies cannot outbid it. Else its last
+        word and the voters' answers count alike: the valid one with the highest term. Nobody but the state
+        machine says that this node leads.
         """
         told = self.beliefs.leader(now)
         term = self.beliefs.term()
@@ -76,7 +83,8 @@ class Node:
             lead = self.elector.leadership
             term = max(term, lead.term)
             own = lead.leader(now)
-            if lead.is_leader(now) and own is not None:
+            answers = self.elector.store_error is None
+            if own is not None and (answers or lead.is_leader(now)):
                 return own[0], lead.term, own[1]
             if own is not None and (told is None or told[1] <= lead.term):
                 return own[0], lead.term, own[1]

@@ -9,16 +9,46 @@ from types import MappingProxyType
 
 import psutil
 
+from p2p_orchestrator.limits import GIB, MEMORY_BYTES
+
 Figures = Mapping[str, float | int | str | bool]
-GIB = 1024**3
+MAC_FILES = 10_240
+"""OPEN_MAX, the most that macOS takes."""
 NVIDIA = Path("/proc/driver/nvidia/gpus")
 
 
 def allow_files() -> None:
     """Use all file descriptors that this process may have: a voter holds a connection to every node."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    with contextlib.suppress(OSError, ValueError):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):
+        # macOS has no limit by default, and refuses to be without one.
+        unbounded = resource.RLIM_INFINITY
+        enough = MAC_FILES if hard == unbounded else min(hard, MAC_FILES)
+        if soft != unbounded and soft < enough:
+            with contextlib.suppress(OSError, ValueError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
+
+
+def bound_memory() -> None:
+    """Let an allocation fail rather than take what others on this machine need; a lower bound stays.
+
+    It is the process's own: jobs that share its control group are not counted.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if soft == resource.RLIM_INFINITY:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, hard))
+
+
+def give_back() -> None:
+    """Give freed memory back to the system: the C library keeps what lies between what is used."""
+    # Where code may not be made at run time, the import may fail, too.
+    with contextlib.suppress(Exception):
+        import ctypes  # noqa: PLC0415  # of no use to a node that is left in peace
+
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _gpu_name() -> str:

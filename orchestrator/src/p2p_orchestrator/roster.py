@@ -4,11 +4,12 @@ import asyncio
 import json
 import time
 
-from p2p_orchestrator import log
 from p2p_orchestrator.clock import boottime
 from p2p_orchestrator.elector import Elector
 from p2p_orchestrator.node import Node
+from p2p_orchestrator.reader import UnfitError
 from p2p_orchestrator.store import ROSTER, StoreError
+from p2p_orchestrator.wire import roster_names
 
 CHECK_SECONDS = 1.0
 WRITE_SECONDS = 30.0
@@ -40,11 +41,11 @@ class RosterKeeper:
         try:
             entry = await self._elector.store.get(ROSTER)
             if entry.revision:
-                self._node.members.learn(json.loads(entry.value)["nodes"], boottime())
+                self._node.members.learn(roster_names(entry.value), boottime())
         except StoreError:
             return
-        except (ValueError, KeyError, TypeError) as error:
-            log.event("roster_unreadable", "warning", reason=repr(error))
+        except UnfitError as error:
+            self._node.unfit.note("roster", "store", str(error))
         self._learned = True
 
     async def _write(self, now: float) -> None:

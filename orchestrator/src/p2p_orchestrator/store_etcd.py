@@ -2,25 +2,42 @@
 
 import asyncio
 import base64
-import json
 import ssl
+from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
 
+from p2p_orchestrator import reader
 from p2p_orchestrator.errors import connection_error
+from p2p_orchestrator.reader import TEXT, UnfitError
 from p2p_orchestrator.store import EPOCH, LEADER, TERM, Entry, StoreError, Swap, View
 
 REQUEST_SECONDS = 2.0
+MAX_REPLY = 8 * 2**20
+MAX_KEYS = 100
 
 
 def _b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def _entry(kv: dict[str, Any]) -> Entry:
+def _bytes(kv: Mapping[str, Any], field: str) -> bytes:
     # The gateway leaves out empty fields and writes 64-bit numbers as text.
-    return Entry(base64.b64decode(kv.get("value", "")), int(kv["mod_revision"]))
+    try:
+        return base64.b64decode(reader.text(kv.get(field, ""), field))
+    except ValueError as error:
+        raise UnfitError(f"{field} is not in base64") from error
+
+
+def _entries(reply: Mapping[str, Any]) -> dict[bytes, Entry]:
+    """Return the keys in the answer to a read. Raises UnfitError if it is none."""
+    found = {}
+    for item in reader.items(reply.get("kvs", []), "kvs", MAX_KEYS):
+        kv = reader.mapping(item, "a key")
+        revision = reader.digits(reader.text(kv.get("mod_revision"), "mod_revision"), "mod_revision")
+        found[_bytes(kv, "key")] = Entry(_bytes(kv, "value"), revision)
+    return found
 
 
 class EtcdStore:
@@ -48,14 +65,13 @@ class EtcdStore:
     async def read(self) -> View:
         """Return the keys of the election, linearizably."""
         start = self._election.encode()
-        reply = await self._call("kv/range", {"key": _b64(start), "range_end": _b64(start[:-1] + b"0")})
-        found = {base64.b64decode(kv["key"]).decode(): _entry(kv) for kv in reply.get("kvs", [])}
-        return View(*(found.get(self._election + key, Entry()) for key in (LEADER, TERM, EPOCH)))
+        found = await self._range({"key": _b64(start), "range_end": _b64(start[:-1] + b"0")})
+        return View(*(found.get(start + key.encode(), Entry()) for key in (LEADER, TERM, EPOCH)))
 
     async def get(self, key: str) -> Entry:
         """Return one key, linearizably."""
-        reply = await self._call("kv/range", {"key": self._key(key)})
-        return next((_entry(kv) for kv in reply.get("kvs", [])), Entry())
+        found = await self._range({"key": self._key(key)})
+        return next(iter(found.values()), Entry())
 
     async def swap(self, swap: Swap) -> int | None:
         """Return the revision of the write, or None if a key was not as expected."""
@@ -75,7 +91,12 @@ class EtcdStore:
         ]
         writes += [{"request_delete_range": {"key": self._key(key)}} for key in swap.delete]
         reply = await self._call("kv/txn", {"compare": compare, "success": writes})
-        return int(reply["header"]["revision"]) if reply.get("succeeded") else None
+        if reply.get("succeeded") is not True:
+            return None
+        try:
+            return reader.digits(reader.text(reply["header"].get("revision"), "revision"), "revision")
+        except UnfitError as error:
+            raise self._unfit(error) from error
 
     async def close(self) -> None:
         """Close the connections."""
@@ -87,6 +108,16 @@ class EtcdStore:
         base = self._election if key in (LEADER, TERM, EPOCH) else self._prefix
         return _b64((base + key).encode())
 
+    async def _range(self, body: dict[str, Any]) -> dict[bytes, Entry]:
+        reply = await self._call("kv/range", body)
+        try:
+            return _entries(reply)
+        except UnfitError as error:
+            raise self._unfit(error) from error
+
+    def _unfit(self, error: UnfitError) -> StoreError:
+        return StoreError(f"etcd at {self._endpoint} answered what does not fit: {error}")
+
     async def _call(self, method: str, body: dict[str, Any]) -> dict[str, Any]:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS))
@@ -94,13 +125,15 @@ class EtcdStore:
         try:
             tls = self._tls if self._tls is not None else True
             async with self._session.post(url, json=body, ssl=tls) as response:
-                reply = await response.json(content_type=None)
+                reply = reader.decode(await reader.body(response.content.iter_any(), MAX_REPLY))
+        except UnfitError as error:
+            raise self._unfit(error) from error
         except aiohttp.ClientConnectorError as error:
             reason = f"etcd at {self._endpoint} cannot be reached: {connection_error(error)}"
             raise StoreError(reason, reached=False) from error
-        except (aiohttp.ClientError, asyncio.TimeoutError, json.JSONDecodeError, OSError) as error:
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             raise StoreError(f"etcd at {self._endpoint} did not answer: {connection_error(error)}") from error
-        if not isinstance(reply, dict) or "header" not in reply:
-            refusal = reply.get("error") or reply.get("message") if isinstance(reply, dict) else reply
+        if not isinstance(reply.get("header"), dict):
+            refusal = str(reply.get("error") or reply.get("message"))[:TEXT]
             raise StoreError(f"etcd at {self._endpoint} answered {refusal!r}")
         return reply

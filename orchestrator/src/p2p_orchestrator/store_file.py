@@ -7,7 +7,9 @@ import os
 from pathlib import Path
 from typing import IO
 
+from p2p_orchestrator import reader
 from p2p_orchestrator.errors import Exit, StartError
+from p2p_orchestrator.reader import UnfitError
 from p2p_orchestrator.store import EPOCH, LEADER, TERM, Entry, StoreError, Swap, View
 
 
@@ -75,11 +77,12 @@ class FileStore:
 
     def _get(self, key: str) -> Entry:
         try:
-            data = json.loads(self._path(key).read_text())
-            return Entry(data["value"].encode(), int(data["revision"]))
+            data = reader.decode(self._path(key).read_bytes())
+            value = reader.text(data.get("value"), "value").encode()
+            return Entry(value, reader.whole(data.get("revision"), "revision"))
         except FileNotFoundError:
             return Entry()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, UnfitError) as error:
             raise StoreError(f"{self._path(key)} cannot be read: {error!r}") from error
 
     def _swap(self, swap: Swap) -> int | None:

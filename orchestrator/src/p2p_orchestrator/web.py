@@ -1,14 +1,23 @@
 """The endpoints that all may read: plain HTTP, GET only."""
 
-from aiohttp import web
+from collections.abc import Iterable
 
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from p2p_orchestrator.bounds import Allowance, origin
 from p2p_orchestrator.clock import boottime
 from p2p_orchestrator.documents import StatusPage, health
+from p2p_orchestrator.limits import LOCAL, PUBLIC_BYTES_EACH, PUBLIC_REQUESTS, PUBLIC_REQUESTS_EACH
 from p2p_orchestrator.metrics import MetricsPage
 from p2p_orchestrator.node import Node
+from p2p_orchestrator.refusals import Reason
 
 FALSE = ("0", "false", "no")
 JSON = "application/json"
+PIECE_BYTES = 65_536
+"""So much of a page is copied for one reader at a time."""
+STATUS = {Reason.BODY: 413, Reason.REQUESTS: 429, Reason.BYTES: 429}
 
 
 class Endpoints:
@@ -18,10 +27,13 @@ class Endpoints:
         self._node = node
         self._status = StatusPage(node)
         self._metrics = MetricsPage(node)
+        self._each = Allowance(PUBLIC_REQUESTS_EACH)
+        self._all = Allowance(PUBLIC_REQUESTS)
+        self._bytes = Allowance(PUBLIC_BYTES_EACH)
 
     def app(self) -> web.Application:
         """Return the application to serve."""
-        app = web.Application(client_max_size=1024)
+        app = web.Application(client_max_size=1024, middlewares=[self._bound])
         app.add_routes(
             [
                 web.get("/health", self._get_health),
@@ -33,13 +45,33 @@ class Endpoints:
         )
         return app
 
+    @web.middleware
+    async def _bound(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.body_exists:
+            return self._refuse(request, Reason.BODY)
+        address, now = origin(request.remote or ""), boottime()
+        if address not in LOCAL and not (self._each.take(address, now) and self._all.take("", now)):
+            return self._refuse(request, Reason.REQUESTS)
+        return await handler(request)
+
+    def _refuse(self, request: web.Request, reason: Reason) -> web.Response:
+        self._node.refusals.note(reason, self._node.config.port, request.remote or "")
+        response = web.json_response({"error": reason.value}, status=STATUS[reason])
+        response.force_close()
+        return response
+
     async def _get_health(self, _: web.Request) -> web.Response:
         state = health(self._node, boottime())
         return web.json_response(state, status=200 if state["healthy"] else 503)
 
-    async def _get_status(self, request: web.Request) -> web.Response:
+    async def _get_status(self, request: web.Request) -> web.StreamResponse:
         alive_only = request.query.get("alive_only", "true").lower() not in FALSE
-        return web.Response(body=self._status.encode(boottime(), alive_only=alive_only), content_type=JSON)
+        address, now = origin(request.remote or ""), boottime()
+        parts = self._status.encode(now, alive_only=alive_only)
+        size = sum(len(part) for part in parts)
+        if address not in LOCAL and not self._bytes.take(address, now, size):
+            return self._refuse(request, Reason.BYTES)
+        return await _send(request, parts, size)
 
     async def _get_live(self, _: web.Request) -> web.Response:
         # The event loop answers, which is all that this asks.
@@ -55,3 +87,17 @@ class Endpoints:
 
     async def _get_metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=self._metrics.encode(), content_type="text/plain", charset="utf-8")
+
+
+async def _send(request: web.Request, parts: Iterable[bytes], size: int) -> web.StreamResponse:
+    """Answer with `parts` one after the other; readers share them, and each takes a piece at a time."""
+    response = web.StreamResponse()
+    response.content_type = JSON
+    response.content_length = size
+    await response.prepare(request)
+    for part in parts:
+        view = memoryview(part)
+        for start in range(0, len(part), PIECE_BYTES):
+            await response.write(view[start : start + PIECE_BYTES])
+    await response.write_eof()
+    return response

@@ -1,8 +1,10 @@
 """Measures 5 voters (real etcd, real agents) under the heartbeats of many simulated nodes.
 
-Each node keeps a connection of its own to each voter.
+Each node has an address of its own (127.90.x.y), and keeps a connection of its own to each voter.
 
-    python -m tests.bench.orchestrator.bench [--nodes 1000] [--seconds 60] [--plain]
+    python -m tests.bench.orchestrator.bench [--nodes 1000] [--seconds 60] [--plain] [--source DIRECTORY]
+
+`--source` measures another checkout's `orchestrator/src`.
 
 Writes `reports/orchestrator-bench.json` and prints a table; exits 1 if a voter is over its budget.
 """
@@ -66,8 +68,11 @@ class Load:
 class Link:
     """A node's kept-open connection to one voter."""
 
-    def __init__(self, address: str, name: str, voter: str, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, address: str, source: str, *, name: str, voter: str, tls: ssl.SSLContext | None
+    ) -> None:
         self._address = address
+        self._source = source
         self._tls = tls
         self._server_name = f"{voter}.p2p.p2p" if tls else None
         body = json.dumps({"cluster": "p2p", "incarnation": f"i-{name}", "info": INFO}).encode()
@@ -79,7 +84,12 @@ class Link:
         """Return the voter's answer."""
         if self._streams is None:
             self._streams = await asyncio.open_connection(
-                self._address, 8771, ssl=self._tls, server_hostname=self._server_name, limit=16_384
+                self._address,
+                8771,
+                local_addr=(self._source, 0),
+                ssl=self._tls,
+                server_hostname=self._server_name,
+                limit=16_384,
             )
         reader, writer = self._streams
         try:
@@ -126,9 +136,12 @@ async def _nodes(
 ) -> None:
     load = Load()
     tasks = []
-    for name in names:
+    for number, name in enumerate(names):
         tls = _context(files[name]) if files else None
-        links = [Link(address, name, voter, tls) for voter, address in addresses.items()]
+        source = f"127.90.{number // 250}.{number % 250 + 1}"
+        links = [
+            Link(address, source, name=name, voter=voter, tls=tls) for voter, address in addresses.items()
+        ]
         tasks.append(asyncio.create_task(_node(name, links, load)))
     while True:
         await asyncio.to_thread(pipe.poll, None)
@@ -170,6 +183,13 @@ def _measure(cluster: Cluster, pipe: Connection, seconds: float) -> dict[str, An
         "voter_cpu_percent": max(cpu.values()),
         "voter_memory_mb": max(memory.values()),
     }
+
+
+def _refused(cluster: Cluster) -> float:
+    """Return how many connections the voters refused: no node is to meet a limit."""
+    pages = [str(agent.get("/metrics")[1]) for agent in cluster.agents.values()]
+    lines = [line for page in pages for line in page.splitlines() if line.startswith("p2p_refused_total")]
+    return sum(float(line.split()[1]) for line in lines)
 
 
 def _status(cluster: Cluster, leader: str) -> dict[str, float]:
@@ -231,11 +251,12 @@ def _bench(cluster: Cluster, nodes: int, seconds: float, authority: Authority | 
     try:
         leader = wait("a leader known to all voters", cluster.agreed, 30)
         agent = cluster.agents[leader]
-        wait("all nodes alive", lambda: agent.get("/health")[1].get("active_peers") == nodes + 4, RAMP + 40)
+        wait("all nodes alive", lambda: agent.get("/health")[1].get("active_peers") == nodes + 4, RAMP + 120)
         time.sleep(10)
         leader = wait("a leader known to all voters", cluster.agreed, 30)
         result: dict[str, Any] = {"nodes": nodes, "heartbeats": "tls" if authority else "plain"}
         result |= _measure(cluster, pipe, seconds)
+        result["refused"] = _refused(cluster)
         result |= _both_statuses(cluster, leader, psutil.Process(load.pid))
         time.sleep(8)
         result |= _new_leader(cluster, pipe, leader, nodes)
@@ -252,15 +273,16 @@ def main() -> int:
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--plain", action="store_true", help="without TLS")
+    parser.add_argument("--source", type=Path, default=ROOT / "orchestrator" / "src")
     args = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with tempfile.TemporaryDirectory() as path:
         if args.plain:
-            with Cluster(Path(path), 5) as cluster:
+            with Cluster(Path(path), 5, PYTHONPATH=str(args.source)) as cluster:
                 result = _bench(cluster, args.nodes, args.seconds, None)
         else:
-            with Secure(Path(path), 5, 0) as secure:
+            with Secure(Path(path), 5, 0, PYTHONPATH=str(args.source)) as secure:
                 result = _bench(secure, args.nodes, args.seconds, secure.authority)
     report = ROOT / "reports" / "orchestrator-bench.json"
     report.parent.mkdir(exist_ok=True)

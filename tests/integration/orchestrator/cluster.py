@@ -8,9 +8,11 @@ import http.client
 import itertools
 import json
 import os
+import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -24,7 +26,20 @@ ROOT = Path(__file__).resolve().parents[3]
 ETCD = shutil.which("etcd")
 EVENT = re.compile(r"event=(\S+) at=(\S+)")
 FIELD = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S+)')
-_numbers = itertools.count(os.getpid() % 200)
+# What a killed run left behind is in the way of few.
+_numbers = itertools.cycle(random.sample(range(250), 250))
+
+
+def _place() -> tuple[int, socket.socket]:
+    """Return a number that no other cluster on this machine has, and what holds it until that is closed."""
+    while True:
+        number, held = next(_numbers), socket.socket()
+        try:
+            held.bind((f"127.77.{number}.254", 8769))
+        except OSError:
+            held.close()
+        else:
+            return number, held
 
 
 def run(*words: str) -> None:
@@ -152,7 +167,7 @@ class Cluster:
     ) -> None:
         self.path = path
         self.network = network
-        self.number = next(_numbers) % 250
+        self.number, self._held = _place()
         self.bridge = f"p2pt{self.number}"
         self.extra = env
         self.voters = [f"voter-{i}" for i in range(1, voters + 1)]
@@ -173,6 +188,7 @@ class Cluster:
         """Leave nothing behind."""
         for process in (*self.agents.values(), *self.members.values()):
             process.kill()
+        self._held.close()
         if self.network:
             subprocess.run(["ip", "link", "del", f"{self.bridge}m"], check=False, capture_output=True)
             for name in (*self.names, "switch"):

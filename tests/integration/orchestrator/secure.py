@@ -9,11 +9,11 @@ from tests.integration.orchestrator.cluster import Agent, Cluster, Process
 class Secure(Cluster):
     """A cluster in which etcd's clients and all heartbeats carry certificates."""
 
-    def __init__(self, path: Path, voters: int, others: int) -> None:
+    def __init__(self, path: Path, voters: int, others: int, **env: str) -> None:
         self.authority = Authority(path / "pki")
         self.engine = Authority(path / "engine")
         self.deny = path / "deny"
-        super().__init__(path, voters, others, P2P_TLS_DENY=str(self.deny))
+        super().__init__(path, voters, others, network=False, P2P_TLS_DENY=str(self.deny), **env)
 
     def _client(self, name: str) -> str:
         return super()._client(name).replace("http:", "https:")

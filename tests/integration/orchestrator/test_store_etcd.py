@@ -14,7 +14,9 @@ from p2p_orchestrator.store import EPOCH, LEADER, ROSTER, TERM, Entry, StoreErro
 from p2p_orchestrator.store_etcd import EtcdStore
 from tests.integration.orchestrator.cluster import ETCD, Process, wait
 
-ADDRESS = "127.76.0.1"
+# Of this process, beside others that run the same tests.
+NETWORK = f"127.76.{os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:]}"
+ADDRESS = f"{NETWORK}.1"
 ENDPOINT = f"http://{ADDRESS}:2379"
 
 
@@ -116,9 +118,9 @@ async def test_no_term_comes_twice_after_a_snapshot_was_restored(store: EtcdStor
     await asyncio.to_thread(subprocess.run, words, check=True, capture_output=True, env=env)
     await store.close()
     process = member(tmp_path, "restored")
-    process.words = [word.replace(ADDRESS, "127.76.0.2") for word in process.words]
+    process.words = [word.replace(ADDRESS, f"{NETWORK}.2") for word in process.words]
     process.start()
-    restored = EtcdStore(ENDPOINT.replace(ADDRESS, "127.76.0.2"), "test")
+    restored = EtcdStore(ENDPOINT.replace(ADDRESS, f"{NETWORK}.2"), "test")
     try:
         await raise_epoch(restored)
         lead = Leadership("voter-c", "ic")
@@ -156,7 +158,7 @@ async def raise_epoch(store: EtcdStore) -> None:
 
 
 async def test_an_engine_that_is_gone_is_told_apart_from_one_that_is_slow() -> None:
-    store = EtcdStore("http://127.76.0.9:2379", "test")
+    store = EtcdStore(f"http://{NETWORK}.9:2379", "test")
     with pytest.raises(StoreError, match="cannot be reached") as error:
         await store.read()
     assert not error.value.reached

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from p2p_orchestrator.beliefs import Beliefs, parse
+from p2p_orchestrator.beliefs import MAX_VOTERS, Beliefs, parse
 from p2p_orchestrator.membership import ALIVE, DEAD, UNKNOWN
+from p2p_orchestrator.reader import UnfitError
 
 
 def answer(voter: str, sent: float, **fields: Any) -> Any:
@@ -28,6 +29,16 @@ def test_the_valid_answer_with_the_highest_term_is_believed() -> None:
     beliefs.take(answer("v3", 100.0, leader_id=None, term=9, remaining=0.0))
     assert beliefs.leader(101.0) == ("new", 4, 1.0)
     assert beliefs.term() == 9
+
+
+def test_what_one_voter_said_is_forgotten() -> None:
+    beliefs = Beliefs()
+    beliefs.take(answer("v1", 100.0))
+    beliefs.take(answer("v2", 100.0, leader_id="b", term=2))
+    beliefs.forget("v1")
+    beliefs.forget("v3")
+    assert beliefs.voters() == ("v2",)
+    assert beliefs.leader(101.0) == ("b", 2, 7.0)
 
 
 def test_no_answer_is_believed_for_longer_than_the_rule_allows() -> None:
@@ -60,8 +71,41 @@ def test_proof_of_a_quorum_ages_on() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [None, [], {}, {"node_id": "v"}, {"node_id": 1, "term": 1, "alive": 1, "known": 1}]
+    "lie",
+    [
+        {"node_id": None},
+        {"node_id": "v 1"},
+        {"term": True},
+        {"term": 2**53},
+        {"term": float("inf")},
+        {"remaining": 10**400},
+        {"remaining": float("nan")},
+        {"remaining": "8"},
+        {"quorum_age": float("-inf")},
+        {"quorum_age": -1.0},
+        {"leader_id": "a" * 300},
+        {"leader_id": ["a"]},
+        {"alive": -1},
+        {"known": 1e3},
+        {"voters": {"v2": "immortal"}},
+        {"voters": {"v 2": ALIVE}},
+        {"voters": {f"v{i}": ALIVE for i in range(MAX_VOTERS + 1)}},
+        {"info": {"cpu_percent": float("nan")}},
+        {"info": {"port": 10**400}},
+    ],
 )
-def test_what_is_no_answer_is_refused(data: object) -> None:
-    with pytest.raises(ValueError, match=r"not|missing"):
-        parse(data, 0.0)
+def test_what_is_no_answer_is_refused(lie: dict[str, Any]) -> None:
+    with pytest.raises(UnfitError):
+        answer("v1", 100.0, **lie)
+
+
+def test_fields_of_another_release_are_passed_over() -> None:
+    assert answer("v1", 100.0, mood=[[10**30]], info={"mood": 1, "port": 2}).info == {"port": 2}
+
+
+def test_whoever_calls_itself_anew_each_time_fills_nothing() -> None:
+    beliefs = Beliefs()
+    for number in range(1000):
+        beliefs.take(answer(f"v{number}", float(number)))
+    assert len(beliefs.voters()) == MAX_VOTERS
+    assert "v999" in beliefs.voters()

@@ -59,7 +59,8 @@ def test_no_number_of_restarts_keeps_a_dead_node_alive() -> None:
 
 def test_what_other_voters_heard_is_kept_and_not_told_as_heard_here() -> None:
     before = members()
-    before.relay([("vast-9", "x", 30.0, 1.0)], START + 100)
+    before.learn(["vast-9"], START)
+    before.relay("voter-b", [("vast-9", "x", 30.0, 1.0)], START + 100)
     after = restarted(before, START + 100)
     assert after.state("vast-9", START + 101) == ALIVE
     assert after.report(START + 101) == []
@@ -75,13 +76,13 @@ def test_listening_counts_on_without_the_gap() -> None:
 
 def test_the_last_process_of_ones_own_is_no_clone_and_a_clone_is() -> None:
     before = members()
-    before.relay([("voter-a", "first", 60.0, 0.0)], START + 100)
+    before.relay("voter-b", [("voter-a", "first", 60.0, 0.0)], START + 100)
     after = restarted(before, START + 100)
     # Another voter still tells of the process that is gone.
-    after.relay([("voter-a", "first", 61.0, 1.0)], START + 101)
-    after.relay([("voter-a", "second", 0.0, 0.0)], START + 104)
+    after.relay("voter-b", [("voter-a", "first", 61.0, 1.0)], START + 101)
+    after.relay("voter-b", [("voter-a", "second", 0.0, 0.0)], START + 104)
     assert not after.conflict("voter-a", START + 104)
-    after.relay([("voter-a", "first", 70.0, 0.0)], START + 110)
+    after.relay("voter-b", [("voter-a", "first", 70.0, 0.0)], START + 110)
     assert after.conflict("voter-a", START + 110)
 
 

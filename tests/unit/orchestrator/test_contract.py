@@ -42,7 +42,10 @@ def node(name: str, *, leader: str | None) -> Node:
     result.figures = {**fixed(), **sample(Path("/"))}
     if config.voter:
         result.elector = Elector(
-            Leadership(name, "incarnation"), EtcdStore("http://127.0.0.1:2379", "p2p"), lambda: None
+            Leadership(name, "incarnation"),
+            EtcdStore("http://127.0.0.1:2379", "p2p"),
+            lambda: None,
+            result.unfit,
         )
         result.elector.answered_at, result.elector.store_error = now, None
     for voter in config.voters:
@@ -82,7 +85,7 @@ def lead(of: Node) -> None:
 
 
 def status(of: Node, *, alive_only: bool = True) -> Any:
-    return json.loads(StatusPage(of).encode(boottime(), alive_only=alive_only))
+    return json.loads(b"".join(StatusPage(of).encode(boottime(), alive_only=alive_only)))
 
 
 def differences(sample_: Any, ours: Any, path: str = "") -> list[str]:
@@ -164,19 +167,19 @@ def test_nobody_calls_a_node_leader_but_its_own_state_machine() -> None:
 def test_the_cached_part_never_hides_who_leads() -> None:
     voter = node("voter-a", leader=None)
     page, now = StatusPage(voter), boottime()
-    assert json.loads(page.encode(now, alive_only=True))["role"] == "follower"
+    assert json.loads(b"".join(page.encode(now, alive_only=True)))["role"] == "follower"
     lead(voter)
-    assert json.loads(page.encode(now + 0.1, alive_only=True))["role"] == "leader"
-    assert json.loads(page.encode(now + 60.0, alive_only=True))["role"] == "follower"
+    assert json.loads(b"".join(page.encode(now + 0.1, alive_only=True)))["role"] == "leader"
+    assert json.loads(b"".join(page.encode(now + 60.0, alive_only=True)))["role"] == "follower"
 
 
 def test_the_cached_part_is_at_most_a_second_old() -> None:
     voter = node("voter-a", leader=None)
     page, now = StatusPage(voter), boottime()
-    assert len(json.loads(page.encode(now, alive_only=True))["peers"]) == 2
+    assert len(json.loads(b"".join(page.encode(now, alive_only=True)))["peers"]) == 2
     voter.members.hear("vast-1", "i", {}, now)
-    assert len(json.loads(page.encode(now + 0.9, alive_only=True))["peers"]) == 2
-    assert len(json.loads(page.encode(now + 1.0, alive_only=True))["peers"]) == 3
+    assert len(json.loads(b"".join(page.encode(now + 0.9, alive_only=True)))["peers"]) == 2
+    assert len(json.loads(b"".join(page.encode(now + 1.0, alive_only=True)))["peers"]) == 3
 
 
 def test_a_node_started_by_hand_learns_the_voters_names_from_their_answers() -> None:

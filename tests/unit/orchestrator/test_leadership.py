@@ -1,5 +1,7 @@
 """The rule, step by step; the simulator shows that the steps are enough."""
 
+from dataclasses import replace
+
 import pytest
 
 from p2p_orchestrator.leadership import (
@@ -12,6 +14,7 @@ from p2p_orchestrator.leadership import (
     Swapped,
     Unknown,
 )
+from p2p_orchestrator.reader import UnfitError
 from p2p_orchestrator.store import EPOCH, LEADER, TERM, Entry, View
 
 OTHER = Record("voter-b", "ib", 1).encode()
@@ -198,7 +201,37 @@ def test_an_engine_that_fails_fast_is_not_asked_in_a_loop() -> None:
     assert lead.poll(1.9) is None
 
 
-def test_a_term_that_is_no_number_is_an_error() -> None:
+@pytest.mark.parametrize("value", [b"", b"x", b"-1", b"1_0", b"1.5", b"\xff", b"9" * 20, b"9" * 5000])
+@pytest.mark.parametrize("key", ["term", "epoch"])
+def test_a_term_or_an_epoch_that_cannot_be_counted_on_from_is_an_error(key: str, value: bytes) -> None:
     lead = Leadership("voter-a", "ia")
-    with pytest.raises(ValueError, match="invalid literal"):
-        step(lead, 0.0, View(term=Entry(b"x", 2)))
+    with pytest.raises(UnfitError):
+        step(lead, 0.0, replace(View(), **{key: Entry(value, 2)}))
+    assert lead.term == 0
+    step(lead, 1.0, View(term=Entry(b" 7\n", 5)))
+    assert lead.term == 7
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"[" * 100_000,
+        b'{"node": "voter-b", "incarnation": "ib", "term": Infinity}',
+        b'{"node": "voter-b", "incarnation": "ib", "term": 1e999}',
+        b'{"node": "voter-b", "incarnation": "ib", "term": ' + b"9" * 401 + b"}",
+        b'{"node": "voter-b", "incarnation": "ib", "term": true}',
+        b'{"node": "voter b", "incarnation": "ib", "term": 1}',
+        b'{"node": ["voter-b"], "incarnation": "ib", "term": 1}',
+        b'{"node": "voter-b", "incarnation": "", "term": 1}',
+        b'{"node": "voter-b", "term": 1}',
+    ],
+)
+def test_a_record_that_is_none_names_nobody_and_is_taken_over_in_time(value: bytes) -> None:
+    lead = Leadership("voter-a", "ia")
+    step(lead, 0.0, View(Entry(OTHER, 2)))
+    step(lead, 1.0, View(Entry(value, 3)))
+    assert lead.record is None
+    assert lead.leader(1.5) is None
+    assert step(lead, 2.0, View(Entry(value, 3))) is Kind.READ
+    assert step(lead, 13.0, Swapped(4)) is Kind.ACQUIRE
