@@ -5,10 +5,30 @@ from __future__ import annotations
 import os
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.hostile.runs import Stage
+
+# What they run is started once, for all tests of the file.
+WHOLE = ("test_container.py", "test_flood.py", "test_liars.py")
+
+
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no type information
+    """Gives one worker all tests of such a file, and any worker any other test."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if file.endswith(WHOLE) else nodeid
+
+
+# The mark `xdist_group` is without effect from pytest 9.2 on.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    """Return who says which worker gets which test."""
+    return Scheduling(config, log)
 
 
 def pytest_configure() -> None:

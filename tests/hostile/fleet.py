@@ -32,7 +32,7 @@ HOSTILE = NAMES[-4:]
 HOSTILE_VOTER = VOTERS[3]
 GOOD = [name for name in NAMES if name not in HOSTILE]
 CA = "/etc/ringrift/tls/ca.crt"
-BOUND_SECONDS = 120
+BOUND_SECONDS = 240
 UNREACHABLE = {
     "stdout": "",
     "stderr": "ssh: connect to host 127.0.0.1 port 22: Connection timed out\r\n",
@@ -57,12 +57,14 @@ def probe_text(answer: Mapping[str, Any], interpreter: str = "/usr/bin/python3")
 class Run:
     """A run that has ended.
 
-    `memory` is the largest of its processes in MiB. `end` is what the run knew of every node.
+    `processor` is what it and all that it started took, in seconds, `memory` the largest of its processes in
+    MiB. `end` is what the run knew of every node.
     """
 
     code: int
     output: str
     seconds: float
+    processor: float
     memory: float
     end: dict[str, Any]
     written: list[str]
@@ -185,6 +187,7 @@ class Sandbox:
             code=process.returncode,
             output=output,
             seconds=took,
+            processor=used.ru_utime + used.ru_stime,
             memory=used.ru_maxrss / 1024,
             # Runs are compared with those of other sandboxes.
             end=json.loads(end.read_text().replace(str(self.folder), "(sandbox)")) if end.exists() else {},

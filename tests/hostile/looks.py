@@ -34,6 +34,8 @@ _TIMES = frozenset(
         *("unix", "asked", "started", "started_at", "not_after", "token", "epoch", "since", "uptime_seconds"),
         *(
             "renewed",
+            "raised",
+            "believed",
             "generated_at",
             "id",
             "attempts",
@@ -126,7 +128,7 @@ def _of_each(known: Mapping[str, Any]) -> dict[str, Any]:
         "target",
     )
     asked = (known.get("p2p_health_nodes") or {}).get("nodes")
-    single = ("p2p_outcome", "p2p_member_node", "p2p_node_leaving", "p2p_orchestrator_ran")
+    single = ("p2p_outcome", "p2p_node_leaving", "p2p_orchestrator_ran")
     return {
         **{key: known.get(key) for key in single},
         **{key: plan.get(key) for key in stages},
@@ -139,7 +141,7 @@ def _known(value: Any, hostile: set[str]) -> Any:
     """Return a value without times and without what it says of hostile nodes."""
     if isinstance(value, Mapping):
         # A loop in which one node was not reached says so of itself; what does not fit is a failure.
-        dropped = {*_TIMES, *hostile, *(("unreachable", "failed") if "results" in value else ())}
+        dropped = {*_TIMES, *hostile, *(("unreachable", "failed", "msg") if "results" in value else ())}
         return {key: _known(item, hostile) for key, item in value.items() if key not in dropped}
     if isinstance(value, list):
         return [_known(item, hostile) for item in value if not _about(item, hostile)]

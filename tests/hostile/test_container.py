@@ -20,8 +20,6 @@ from tests.hostile.payloads import CONTROL, NESTED, TEXTS
 from tests.hostile.runs import PREVIEW
 from tests.hostile.standin.good import NOW
 
-# One worker starts them for all.
-pytestmark = pytest.mark.xdist_group("machines")
 IMAGE = os.environ.get("P2P_NODE_IMAGE", "p2p-cluster/node:debian-12")
 WELL, LIAR = "hetzner-well", "vast-liar"
 ADDRESS = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"

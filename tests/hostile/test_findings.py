@@ -141,7 +141,8 @@ def test_a_difference_of_many_lines_holds_nobody_up(stage: Stage) -> None:
     maker = _modules(p2p_service=told, p2p_release={"changed": True, "diff": [long] * 3})
     run, _, _ = stage.play("deploy", True, maker)
     assert looks.ended_badly(run) == []
-    assert run.seconds < 60
+    # Other tests may have the processors meanwhile.
+    assert run.processor < 60
 
 
 def test_c3_a_snapshot_is_fetched_without_a_shell(stage: Stage) -> None:

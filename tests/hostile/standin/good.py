@@ -24,8 +24,17 @@ PARAMS = {
     "run": {"id": "1", "who": "somebody", "playbook": "deploy.yml"},
 }
 MODULES = (
-    *("p2p_service", "p2p_release", "p2p_package", "p2p_takeover", "p2p_member", "p2p_maintenance"),
+    *(
+        "p2p_service",
+        "p2p_release",
+        "p2p_package",
+        "p2p_takeover",
+        "p2p_member",
+        "p2p_maintenance",
+        "p2p_epoch",
+    ),
     *("p2p_etcd_snapshot", "p2p_etcd_salvage", "p2p_etcd_restore", "p2p_etcd_care"),
+    "p2p_recovery_record",
     *("command", "copy", "file", "getent", "slurp", "stat", "user"),
 )
 
@@ -70,7 +79,7 @@ def _release(params: Mapping[str, Any]) -> dict[str, Any]:
 
 def _maintenance(params: Mapping[str, Any]) -> dict[str, Any]:
     run = params.get("run") or {}
-    record = {"since": 1.0, "renewed": 1.0, **run} if params.get("state") == "held" else None
+    record = {"since": 1.0, "renewed": 1.0, **run} if params.get("state") in ("held", "kept") else None
     return {"changed": params.get("state") != "read", "record": record, "actions": []}
 
 
@@ -89,7 +98,8 @@ def _stored(path: str) -> dict[str, Any]:
 
 
 def _salvage(params: Mapping[str, Any]) -> dict[str, Any]:
-    rest = {"node": params.get("node"), "revision": 7, "applied": 9, "term": 2, "epoch": 0, "raised": 1}
+    raised = max(1, int(params.get("epoch") or 0))
+    rest = {"node": params.get("node"), "revision": 7, "applied": 9, "term": 2, "epoch": 0, "raised": raised}
     work = str(params.get("work") or "")
     found = {"found": _stored(f"{work}/found.db"), "prepared": _stored(f"{work}/prepared.db")} if work else {}
     return {"salvaged": {**rest, **found}}
@@ -104,6 +114,8 @@ _TABLE: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "p2p_service": _service,
     "p2p_release": _release,
     "p2p_maintenance": _maintenance,
+    "p2p_recovery_record": _maintenance,
+    "p2p_epoch": lambda params: {"epoch": int(params.get("epoch") or 0)},
     "p2p_member": _member,
     "p2p_package": lambda _: {"changed": False, "actions": []},
     "p2p_takeover": lambda _: {"changed": False, "actions": []},
