@@ -6,8 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.p2p.cluster.plugins.plugin_utils.door.action import Door
-from ansible_collections.p2p.cluster.plugins.plugin_utils.door.read import Answer, result
+from ansible_collections.p2p.cluster.plugins.plugin_utils.door.holding import Holding
 from ansible_collections.p2p.cluster.plugins.plugin_utils.output import escape
 
 
@@ -26,16 +25,11 @@ def held_by(record: Mapping[str, Any], now: float) -> str:
     )
 
 
-class ActionModule(Door):
+class ActionModule(Holding):
     """Runs p2p_maintenance."""
 
     MODULE = "p2p_maintenance"
 
-    def told(self, raw: Mapping[str, Any]) -> Answer:
-        """Return the record; where another run holds it, also why this one cannot."""
-        if not raw.get("failed") or not raw.get("record"):
-            return super().told(raw)
-        held = result(self.MODULE, {"changed": False, "record": raw["record"]})
-        if held.get("untrusted"):
-            return held
-        return held | {"failed": True, "msg": held_by(held["record"], time.time())}
+    def why(self, record: Mapping[str, Any]) -> str:
+        """Return who holds the record, and what ends that."""
+        return held_by(record, time.time())

@@ -21,6 +21,7 @@ ARGUMENTS = {
         "options": {
             "cluster_id": {"type": "str", "required": True},
             "members": {"type": "dict", "required": True},
+            "epoch": {"type": "int", "required": True},
         },
     },
 }
@@ -34,7 +35,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
     _requires_connection = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Write the memory anew if the store is another one, or has other members.
+        """Write the memory anew if the store is another one, or has other members or a later epoch.
 
         Returns:
             Nothing that changed: it is no node's.
@@ -47,8 +48,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
             return result
         path = Path(params["file"]).expanduser()
         members = {str(name): str(number) for name, number in store["members"].items()}
+        known = Kept(cluster_id=store["cluster_id"], members=members, epoch=store["epoch"])
         try:
-            remember(path, params["cluster"], Kept(cluster_id=store["cluster_id"], members=members))
+            remember(path, params["cluster"], known)
         except OSError as error:
             result["warnings"] = [
                 f"{error.filename or path}: {error.strerror}. Which store the cluster has is not remembered"

@@ -36,7 +36,8 @@ def plan_text(plan: Mapping[str, Any], check: bool = False) -> list[str]:
         )
         lines += [f"  {name} does not count: {why}" for name, why in sorted(quorum["down"].items())]
     elif plan["bootstrap"]:
-        lines.append(f"etcd: a new store is formed by {_names(plan['bootstrap'])}")
+        above = f", with recovery epoch {plan['least_epoch']}" if plan.get("least_epoch") else ""
+        lines.append(f"etcd: a new store is formed by {_names(plan['bootstrap'])}{above}")
     if plan.get("store_care"):
         why = "it is full, and takes no writes" if plan["store_full"] else "much of it is free"
         lines.append(
@@ -152,12 +153,13 @@ def failure(
         result: `ansible_failed_result`.
         earlier: Registered results before it. One that did not reach the node is the real reason: the run
             goes on after it until a task misses its result.
-        verdict: What the gate said of the node, empty if it was not asked.
+        verdict: What the gate said of the node, empty if it was not asked. One with `begun` came after the
+            node was changed.
 
     Returns:
         `state`, `why`, and `stopped`: whether services of a voter may have been stopped.
     """
-    if verdict and not verdict["allowed"]:
+    if verdict and not verdict["allowed"] and not verdict.get("begun"):
         return {"state": "refused", "why": verdict["reason"], "stopped": False}
     gone = next((item for item in earlier if item.get("unreachable")), result)
     why = without_advice(str(gone.get("msg") or "no reason was given")).strip().removeprefix("Task failed: ")

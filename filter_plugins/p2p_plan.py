@@ -5,12 +5,22 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, TypedDict
 
-from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.members import most_told
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan import forming
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.confirm import names
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.epochs import next_epoch
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.members import blank, the_store
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.rule import why_unsure
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.why import first_line
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.working import (
+    nobody_leads,
+    rests,
+    service_of,
+    store_is_lost,
+)
 
 Answer = Mapping[str, Any]
 _NO_ROOT = re.compile(r"sudo password|sudo: a password is required|not in the sudoers file", re.IGNORECASE)
@@ -34,6 +44,9 @@ class Plan(TypedDict):
     something (the leader last), `others` do not vote, those that run first; `batches` are their numbers.
     `unreachable` and `refused` say why a node is left out. `bootstrap` are voters that may form a new store,
     `joining` voters of a living store that never started; `token` names a store that is formed now.
+    `least_epoch` is what the recovery epoch is raised to before an orchestrator starts, 0 if it stays; with
+    `unled` only in a store in which nobody has led so far. `misnamed` says which names of p2p_form_without
+    are wrong.
     `quorum` is the live store before the run; `quorum_expected` says whether a majority counts once the
     voters of `voters_at_once` do. `drift` says what differs on a node, `stops` which running services its
     mending stops. `warnings` are lines about ports that a new node misses. `split` says why the run may not
@@ -55,6 +68,9 @@ class Plan(TypedDict):
     unreachable: dict[str, str]
     refused: dict[str, str]
     token: str
+    least_epoch: int
+    unled: bool
+    misnamed: str
     quorum: Mapping[str, Any]
     quorum_expected: bool
     drift: dict[str, list[str]]
@@ -72,6 +88,8 @@ def plan(
     *,
     voter_answers: Mapping[str, Answer],
     now: float,
+    service: str = "p2p_orchestrator",
+    etcd_service: str = "",
     batches: Sequence[str | int] | str | int = ("100%",),
     accept_outage: bool = False,
     going_over: Sequence[str] = (),
@@ -81,6 +99,8 @@ def plan(
     canaries: Mapping[str, Any] | None = None,
     hostvars: Mapping[str, Mapping[str, Any]] | None = None,
     store: Mapping[str, Any] | None = None,
+    cluster: str = "",
+    form_without: object = None,
 ) -> Plan:
     """Sort the nodes of a run by what they need.
 
@@ -90,6 +110,8 @@ def plan(
         quorum: The live cluster, from `p2p_store_quorum`.
         voter_answers: The same as `answers` for every voter of the fleet file, in the run or not.
         now: Seconds since the epoch; part of a new store's name.
+        service: Name of the orchestrator's service.
+        etcd_service: Name of the store's, "" where there is none.
         batches: How many of the nodes that run and do not vote are changed at a time, as numbers or as
             percentages of them; the last one is repeated.
         accept_outage: The operator said that a lost quorum is accepted.
@@ -102,10 +124,13 @@ def plan(
         canaries: Those that did not do well, from the lookup `p2p_canaries`.
         hostvars: Ansible's, asked for providers where there are such canaries.
         store: The store as this controller last saw it work, from the lookup `p2p_store_known`.
+        cluster: The cluster's name.
+        form_without: The voters without which the operator wants a new store formed, in a list or separated
+            by commas; None in a playbook that forms none.
 
     Returns:
-        The plan. A voter whose store is empty starts only where that is safe: all of a majority are blank
-        and nobody holds data (bootstrap), or the living members list it as never started (joining).
+        The plan. A voter whose store is empty starts only where that is safe: a majority of the run is blank,
+        and `forming.judge` allows it (bootstrap), or the living members list it as never started (joining).
     """
     result = Plan(
         unchanged=[],
@@ -122,6 +147,9 @@ def plan(
         unreachable={},
         refused={},
         token=f"{int(now)}",
+        least_epoch=0,
+        unled=False,
+        misnamed="",
         quorum=quorum,
         quorum_expected=False,
         drift={},
@@ -131,6 +159,11 @@ def plan(
         foretold={},
         bootstrapped={name: item["why"] for name, item in (bootstrapped or {}).items() if item["changed"]},
     )
+    leading = [
+        name
+        for name, nobody in ((service, nobody_leads), (etcd_service, store_is_lost))
+        if name and not accept_outage and not nobody(voter_answers, name)
+    ]
     cut_off, known = (preflight or {}).get("refused", {}), unreached or {}
     for name, answer in answers.items():
         if answer.get("unreachable"):
@@ -156,16 +189,27 @@ def plan(
         else:
             drift = answer["probe"]["drift"]
             result["drift"][name] = [f"{item['part']} {item['name']}: {item['why']}" for item in drift]
-            result["stops"][name] = _stopped(answer["probe"])
+            result["stops"][name] = _stopped(answer, leading if name in voters else ())
             _sort(name, voters, result, at_once=name in going_over)
-    _settle_empty_stores(voters, quorum, voter_answers, result)
+    _settle_empty_stores(
+        voters,
+        quorum,
+        voter_answers,
+        result,
+        now=now,
+        cluster=cluster,
+        form_without=form_without,
+        voting=[name for name in answers if name not in voters and _votes(answers[name], etcd_service)],
+    )
     counting = {*quorum["counting"], *result["voters_at_once"]}
     result["quorum_expected"] = len(counting) * 2 > len(voters)
     leaders = _leaders(voter_answers.values())
-    leading = {quorum["leader"], *leaders}
-    result["voters_one_by_one"].sort(key=lambda voter: (voter in leaders, voter in leading))
-    result["split"] = why_split(voters, quorum, answers, voter_answers, accept_outage=accept_outage)
-    if any(leading) and not going_over and quorum["tolerates"] >= 0:
+    last = {quorum["leader"], *leaders}
+    result["voters_one_by_one"].sort(key=lambda voter: (voter in leaders, voter in last))
+    result["split"] = _why_undecided(voters, quorum, voter_answers, result["store"]) or why_split(
+        voters, quorum, answers, voter_answers, accept_outage=accept_outage
+    )
+    if any(last) and not going_over and quorum["tolerates"] >= 0:
         _choose_canary(result, hostvars or {}, now)
     # `-e p2p_batches=10%` gives one word, no list of them.
     _batch(result, [batches] if isinstance(batches, (str, int)) else batches)
@@ -229,6 +273,35 @@ def _batch(result: Plan, batches: Sequence[str | int]) -> None:
     if fresh:
         sizes[-1:] = [(sizes[-1] if sizes else 0) + len(fresh)]
     result["batches"] = sizes
+
+
+def _why_undecided(
+    voters: Sequence[str],
+    quorum: Mapping[str, Any],
+    voter_answers: Mapping[str, Answer],
+    known: Mapping[str, Any],
+) -> str:
+    """Return why nobody can say whether the file's voters are the live ones, or nothing.
+
+    That is asked where they are others than those that the store's members tell, or that were known: a few
+    voters of a shortened file are its majority.
+
+    Args:
+        voters: The file's.
+        quorum: The live cluster, from `p2p_store_quorum`.
+        voter_answers: What each of the file's voters answered.
+        known: The store as this controller last saw it work, from the lookup `p2p_store_known`.
+    """
+    kept = known.get("members") or {}
+    unasked = [name for name in voters if name not in voter_answers]
+    if unasked or not quorum["members"] or set(voters) == set(kept or voters) == set(quorum["members"]):
+        return ""
+    store = the_store(voter_answers, voters, known)
+    why = why_unsure(store, known if kept else {"members": dict.fromkeys(voters)}, voter_answers)
+    if not why:
+        return ""
+    names = ", ".join(voters)
+    return f"the file's voters ({names}) may not be the live ones, and only voters.yml changes these: {why}"
 
 
 def why_split(
@@ -295,18 +368,27 @@ def _live_voters(quorum: Mapping[str, Any], answers: Mapping[str, Answer], at_le
     return list(most) if count >= at_least else []
 
 
-def _stopped(probe: Mapping[str, Any]) -> list[str]:
-    """Return the services that work now and stop while the node's drift is mended.
+def _stopped(answer: Answer, leading: Collection[str]) -> list[str]:
+    """Return the services that work and stop while the node's drift is mended.
 
     One that starts again and again, or waits for the others, does not work: it is mended beside them.
+
+    Args:
+        answer: The registered result of the node's probe.
+        leading: Services of a voter that a majority may count on. Of these, one that is starting works, and
+            one that could not be looked at.
     """
+    probe = answer["probe"]
     restarted = {service for item in probe["drift"] for service in item["restarts"]}
     working = {name for name, service in probe["services"].items() if service.get("active") == "active"}
-    # An orchestrator of an earlier deployment takes part as well as ours does.
-    if probe.get("processes"):
-        working |= {
-            service for item in probe["drift"] if item["part"] == "legacy" for service in item["restarts"]
-        }
+    for item in probe["drift"]:
+        # An orchestrator of an earlier deployment takes part as well as ours does.
+        if item["part"] == "legacy" and probe.get("processes"):
+            working.update(item["restarts"])
+        # How it differs could not be looked at, nor whether that takes a restart.
+        if item["part"] in ("manager", "probe"):
+            restarted.update(name for name in leading if item["part"] == "probe" or name == item["name"])
+    working.update(name for name in leading if not rests(answer, name))
     return sorted(restarted & working)
 
 
@@ -323,9 +405,19 @@ def _sort(name: str, voters: Sequence[str], result: Plan, *, at_once: bool) -> N
 
 
 def _settle_empty_stores(
-    voters: Sequence[str], quorum: Mapping[str, Any], voter_answers: Mapping[str, Answer], result: Plan
+    voters: Sequence[str],
+    quorum: Mapping[str, Any],
+    voter_answers: Mapping[str, Answer],
+    result: Plan,
+    *,
+    now: float,
+    cluster: str,
+    form_without: object,
+    voting: Sequence[str],
 ) -> None:
     """Decide which voters with an empty store may start, and refuse the others."""
+    given = names(form_without)
+    result["misnamed"] = forming.slips(given, voters, result["store"], cluster, lives=bool(quorum["members"]))
     stores = {
         name: answer["probe"]["etcd"]
         for name, answer in voter_answers.items()
@@ -333,40 +425,87 @@ def _settle_empty_stores(
     }
     if len(voters) == 1 or not stores:
         return
-    empty = [name for name, store in stores.items() if store["has_data"] is False]
-    mine = [name for name in voters if name in empty and result["drift"].get(name)]
-    if not quorum["members"] and len(empty) == len(stores):
-        if len(mine) * 2 > len(voters):
-            result["bootstrap"] = mine
-        else:
+    # Also one that does not differ: an etcd that fails for want of data is now and then met while it starts.
+    mine = [name for name in voters if name in result["drift"] and blank(voter_answers.get(name, {}))]
+    epoch = next_epoch(voter_answers, voters, now=int(now), known=int(result["store"].get("epoch") or 0))
+    if not quorum["members"] and not any(store["has_data"] for store in stores.values()):
+        if form_without is None:
+            _refuse(mine, "no store lives, and only deploy.yml forms a new one: run it", result)
+        elif len(mine) * 2 <= len(voters):
             _refuse(
                 mine,
                 f"a new cluster needs {len(voters) // 2 + 1} of its {len(voters)} voters in one run,"
-                f" this one has {len(mine)}: run without --limit, or mend the voters that do not answer",
+                f" this one has {len(mine)}: run without --limit, or see why the others are unreachable or"
+                " refused",
                 result,
             )
+        else:
+            verdict = forming.judge(
+                voters, voter_answers, given, known=result["store"], cluster=cluster, voting=voting
+            )
+            result["misnamed"] = verdict.mistake
+            if verdict.refusal:
+                _refuse(mine, verdict.refusal, result)
+            else:
+                _form(mine, result, epoch if verdict.earlier else 0)
         return
-    never_started = {
-        member["name"]
-        for member in most_told({name: store for name, store in stores.items() if store.get("members")})
-        if not member["client_urls"]
-    }
+    if form_without is not None and forming.few_led(voters, voter_answers):
+        result["least_epoch"], result["unled"] = epoch, True
+    listed = the_store(voter_answers, voters, result["store"])
+    known = result["store"] if result["store"].get("members") else {"members": dict.fromkeys(voters)}
+    # One that starts under the id of a member whose data are gone forgets its vote: not on the word of few.
+    sure = not why_unsure(listed, known, voter_answers)
+    never_started = {member["name"] for member in listed.members if sure and not member["client_urls"]}
     result["joining"] = [name for name in mine if name in never_started]
+    still = [name for name in result["joining"] if name in result["unchanged"]]
+    _take_out(still, result)
+    result["voters_at_once"] += still
     _refuse(
         [name for name in mine if name not in never_started],
-        "its etcd data is gone, and the other voters still count on it: replace it with voters.yml"
+        "its etcd data is gone, and the other voters still count on it: run voters.yml, which removes its"
+        " member and lets it join again"
         if quorum["members"]
-        else "the other voters hold etcd data but do not run: run again when they do",
+        else _why_not_blank([name for name, store in stores.items() if store["has_data"]], len(voters)),
         result,
     )
 
 
-def _refuse(names: Sequence[str], why: str, result: Plan) -> None:
-    for name in names:
-        result["refused"][name] = why
-        for touched in (result["voters_at_once"], result["voters_one_by_one"]):
-            if name in touched:
-                touched.remove(name)
+def _votes(answer: Answer, etcd_service: str) -> bool:
+    """Tell whether a node says of itself that it votes, or has a member of the store."""
+    probe = answer.get("probe") or {}
+    page = (probe.get("http") or {}).get("status") or {}
+    loaded = service_of(answer, etcd_service).get("load") == "loaded"
+    return bool((page.get("body") or {}).get("voter")) or loaded
+
+
+def _why_not_blank(holding: Sequence[str], voters: int) -> str:
+    """Return why a blank voter does not start beside those that hold data of which nothing runs."""
+    who = ", ".join(holding)
+    if len(holding) * 2 > voters:
+        return f"{who} hold etcd data but do not run: run again when they do"
+    holds, are = ("holds", "is") if len(holding) == 1 else ("hold", "are")
+    return (
+        f"{who} {holds} etcd data and {are} no majority of the {voters} voters: bring the others' data back,"
+        " or see recover.yml --check"
+    )
+
+
+def _form(founders: Sequence[str], result: Plan, epoch: int) -> None:
+    """Let voters form a new store: together, since none of them gets ready before most of them run."""
+    _take_out(founders, result)
+    result["bootstrap"], result["least_epoch"] = list(founders), epoch
+    result["voters_at_once"] += founders
+
+
+def _refuse(refused: Sequence[str], why: str, result: Plan) -> None:
+    _take_out(refused, result)
+    result["refused"].update(dict.fromkeys(refused, why))
+
+
+def _take_out(voters: Sequence[str], result: Plan) -> None:
+    """Take voters out of the lists of what they need."""
+    for listed in (result["unchanged"], result["voters_at_once"], result["voters_one_by_one"]):
+        listed[:] = [name for name in listed if name not in voters]
 
 
 def _leaders(answers: Iterable[Answer]) -> set[str | None]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from http import HTTPStatus
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.members import (
     electors,
@@ -14,11 +13,21 @@ from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.members import (
     living,
     the_store,
 )
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.rule import why_unsure
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.working import (
+    leads_on,
+    nobody_leads,
+    rests,
+    status,
+    store_is_lost,
+)
 
 # Raft entries that a member may be behind the furthest one and still count as caught up: about what
 # a busy cluster writes in the second between two questions.
 MAX_LAG = 1000
 SILENT = "its etcd member does not answer"
+# No node that a run reaches for: the fleet file does not hold it, or calls it something else than ready.
+UNASKED = "it was not asked"
 STORE = "etcd members"
 
 
@@ -39,10 +48,29 @@ class Quorum(TypedDict):
 
 
 class Verdict(TypedDict):
-    """An answer of the gate: `allowed`, and in `reason` one sentence with the figures and the remedy."""
+    """An answer of the gate: `allowed`, and in `reason` one sentence with the figures and the remedy.
+
+    It is `settled` if the voters need not be asked again: one that refuses, or allows since nobody leads, may
+    be the word of one moment.
+    """
 
     allowed: bool
+    settled: bool
     reason: str
+
+
+class _Stop(NamedTuple):
+    """A service that would stop: `what` it is one of, and who counts among these.
+
+    `rests` says that it surely does not work, `leaderless` that it knows no leader, or that nobody does.
+    `unsure` says why what is told of the others is not enough, or nothing.
+    """
+
+    what: str
+    quorum: Quorum
+    rests: bool
+    leaderless: bool
+    unsure: str
 
 
 def majority(voters: int) -> int:
@@ -75,7 +103,7 @@ def store_quorum(
     """
     remembered = known or {}
     heard = answers if voters is None else electors(answers, voters, remembered.get("members") or {})
-    store = the_store(answers, heard, str(remembered.get("cluster_id") or ""))
+    store = the_store(answers, heard, remembered)
     ours = store.told
     if not ours:
         return Quorum(members=[], counting=[], down={}, quorum=0, tolerates=0, leader=None)
@@ -85,15 +113,22 @@ def store_quorum(
     index = reached[majority(len(reached)) - 1]
     names_by_id: dict[str, str] = {}
     for name, told in ours.items():
-        # Whom the list calls so it is, whoever else says the same of itself.
-        if (own := str(told["member_id"])) not in names_by_id or voting.get(own) == name:
+        listed = voting.get(own := str(told["member_id"]), "")
+        # Whom the list calls so it is, whoever else says the same of itself, there or not.
+        if listed == name or (listed not in answers and own not in names_by_id):
             names_by_id[own] = name
     down: dict[str, str] = {}
     counting: list[str] = []
     for member_id, listed in voting.items():
         name = names_by_id.get(member_id, listed or member_id)
+        if (
+            member_id not in names_by_id
+            and name in names_by_id.values()
+            and list(voting.values()).count(name) > 1
+        ):
+            name = member_id  # The list calls another one so, too, and that one says it of itself.
         answer = ours[name] if member_id in names_by_id else None
-        why = _why_not_counting(answer, index)
+        why = _why_not_counting(answer, index) if answer or name in answers else UNASKED
         if why is None:
             counting.append(name)
         else:
@@ -112,15 +147,23 @@ def store_quorum(
 
 
 def orchestrator_quorum(answers: Mapping[str, Mapping[str, Any]]) -> Quorum:
-    """Return which voters' orchestrators take part now; the arguments are those of `store_quorum`."""
+    """Return which voters' orchestrators name a leader and heard a majority.
+
+    Args:
+        answers: The registered result of each voter's probe.
+    """
     down: dict[str, str] = {}
     leaders = Counter[str]()
     for name, answer in answers.items():
-        status = (answer.get("probe") or {}).get("http", {}).get("status", {})
-        if status.get("status") != HTTPStatus.OK:
+        body = status(answer)
+        if body is None:
             down[name] = "its orchestrator does not answer"
-        elif status["body"].get("leader_id"):
-            leaders[str(status["body"]["leader_id"])] += 1
+            continue
+        if body.get("leader_id"):
+            leaders[str(body["leader_id"])] += 1
+        if not leads_on(answer):
+            what = "heard no majority of late" if body.get("leader_id") else "names no leader"
+            down[name] = f"its orchestrator {what}"
     quorum = majority(len(answers))
     return Quorum(
         members=sorted(answers),
@@ -139,6 +182,7 @@ def gate(
     *,
     etcd_service: str,
     accept_outage: bool = False,
+    known: Mapping[str, Any] | None = None,
 ) -> Verdict:
     """Decide whether services of the voter `stopping` may be stopped now.
 
@@ -148,23 +192,55 @@ def gate(
         services: Names of the services that would stop.
         etcd_service: Which of them is the store's; any other is the orchestrator.
         accept_outage: The operator said that a lost quorum is accepted.
+        known: The store as this controller last saw it work, from the lookup `p2p_store_known`. It tells
+            whose member is whose, and no more.
 
     Returns:
-        Allowed when the node does not count in any of the services, or when the others that count are
-        still a majority without it.
+        Allowed when the others that count are a majority without this voter, as more than half of the voters
+        tell, and when it does not count: its service surely does not work, or knows no leader. One of which
+        that is not known is taken for one that counts, unless nobody leads.
     """
     if etcd_service in services and (other := _of_another_store(answers, stopping)):
-        return Verdict(allowed=accept_outage, reason=other)
+        return Verdict(allowed=accept_outage, settled=accept_outage, reason=other)
     verdicts = [
-        _spare(store_quorum(answers), stopping, STORE, accept_outage=accept_outage)
-        if service == etcd_service
-        else _spare(orchestrator_quorum(answers), stopping, "orchestrators", accept_outage=accept_outage)
+        _spare(
+            _member(answers, stopping, service, known or {})
+            if service == etcd_service
+            else _orchestrator(answers, stopping, service),
+            stopping,
+            accept_outage=accept_outage,
+        )
         for service in services
     ]
     refused = [verdict for verdict in verdicts if not verdict["allowed"]]
     return Verdict(
         allowed=not refused,
+        settled=all(verdict["settled"] for verdict in verdicts),
         reason="; ".join(verdict["reason"] for verdict in refused or verdicts) or "nothing of it stops",
+    )
+
+
+def _member(
+    answers: Mapping[str, Mapping[str, Any]], stopping: str, service: str, known: Mapping[str, Any]
+) -> _Stop:
+    own = living(answers.get(stopping, {}))
+    return _Stop(
+        what=STORE,
+        quorum=store_quorum(answers, known=known),
+        rests=rests(answers.get(stopping, {}), service),
+        leaderless=store_is_lost(answers, service) or (own is not None and not has_leader(own)),
+        unsure=why_unsure(the_store(answers, answers, known), {"members": dict.fromkeys(answers)}, answers),
+    )
+
+
+def _orchestrator(answers: Mapping[str, Mapping[str, Any]], stopping: str, service: str) -> _Stop:
+    own = status(answers.get(stopping, {}))
+    return _Stop(
+        what="orchestrators",
+        quorum=orchestrator_quorum(answers),
+        rests=rests(answers.get(stopping, {}), service),
+        leaderless=nobody_leads(answers, service) or (own is not None and not own.get("leader_id")),
+        unsure="",
     )
 
 
@@ -180,36 +256,40 @@ def _of_another_store(answers: Mapping[str, Mapping[str, Any]], stopping: str) -
     )
 
 
-def _spare(quorum: Quorum, stopping: str, what: str, *, accept_outage: bool) -> Verdict:
+def _spare(stop: _Stop, stopping: str, *, accept_outage: bool) -> Verdict:
+    what, quorum = stop.what, stop.quorum
     counting, members = len(quorum["counting"]), len(quorum["members"])
-    # Members know no leader without a majority: where some do, those that are silent hold it up with them.
-    if what == STORE and quorum["down"].get(stopping) == SILENT and 0 < counting < quorum["quorum"]:
-        if accept_outage:
-            return Verdict(allowed=True, reason=f"{stopping} stops, as p2p_accept_outage allows")
+    counts = stopping in quorum["counting"]
+    free = f"{stopping} does not count among the {what}: stopping it is free"
+    if not counts and (stop.rests or stop.leaderless):
+        return Verdict(allowed=True, settled=stop.rests, reason=free)
+    figures = f"{counting} of {members} {what} count, a quorum is {quorum['quorum']}"
+    spared = counting - counts >= quorum["quorum"]
+    if spared and not stop.unsure:
+        return Verdict(
+            allowed=True, settled=True, reason=f"{figures}: {stopping} may stop" if counts else free
+        )
+    if accept_outage:
+        return Verdict(
+            allowed=True, settled=True, reason=f"{figures}: {stopping} stops, as p2p_accept_outage allows"
+        )
+    nevertheless = "(-e p2p_accept_outage=true stops it nevertheless)"
+    if spared:
         return Verdict(
             allowed=False,
-            reason=f"{counting} of {members} {what} answer and still know a leader, which takes"
-            f" {quorum['quorum']}: {stopping} may be one of them although it is silent; see on the voters"
-            " why etcd does not answer, and run again (-e p2p_accept_outage=true stops it nevertheless)",
+            settled=False,
+            reason=f"{stop.unsure}. {stopping} is not stopped: the quorum may be lost {nevertheless}",
         )
-    if stopping not in quorum["counting"]:
-        return Verdict(
-            allowed=True, reason=f"{stopping} does not count among the {what}: stopping it is free"
-        )
-    figures = f"{counting} of {members} {what} count, a quorum is {quorum['quorum']}"
-    if counting - 1 >= quorum["quorum"]:
-        return Verdict(allowed=True, reason=f"{figures}: {stopping} may stop")
-    if accept_outage:
-        return Verdict(allowed=True, reason=f"{figures}: {stopping} stops, as p2p_accept_outage allows")
-    remedy = (
-        "mend first: " + "; ".join(f"{name} ({why})" for name, why in sorted(quorum["down"].items()))
-        if quorum["down"]
-        else "one or two voters cannot be kept up through a restart: add voters, or accept the outage"
-    )
+    if quorum["down"]:
+        down = "; ".join(f"{name} ({why})" for name, why in sorted(quorum["down"].items()))
+        remedy = f"mend first: {down}"
+    else:
+        remedy = "one or two voters cannot be kept up through a restart: add voters, or accept the outage"
+    loses = "would lose it" if counts else "may lose it, for it may be one of those that hold it up"
     return Verdict(
         allowed=False,
-        reason=f"{figures}: stopping {stopping} would lose it; {remedy}"
-        " (-e p2p_accept_outage=true stops it nevertheless)",
+        settled=False,
+        reason=f"{figures}: stopping {stopping} {loses}; {remedy} {nevertheless}",
     )
 
 
@@ -218,8 +298,8 @@ def takes_part(
 ) -> bool:
     """Tell whether a voter counts again after a restart.
 
-    It answers, knows a leader and has listened to the nodes for a whole window: were the leader stopped
-    before that, nobody would know any more who is alive.
+    It answers, names a leader, heard a majority, and has listened to the nodes for a whole window: were the
+    leader stopped before that, nobody would know any more who is alive.
 
     Args:
         answer: The registered result of its probe.
@@ -229,10 +309,8 @@ def takes_part(
         settings: The text of its settings file, which it must run on; a release that does not tell is
             believed.
     """
-    probe = answer.get("probe") or {}
-    status = probe.get("http", {}).get("status", {})
-    body = status.get("body") or {}
-    ready = bool(body.get("leader_id")) and (not listened or body.get("listened", True))
+    body = status(answer) or {}
+    ready = leads_on(answer) and (not listened or body.get("listened", True))
     if settings is not None and "settings_sha256" in body:
         ready = ready and body["settings_sha256"] == hashlib.sha256(settings.encode()).hexdigest()
     member = living(answer)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
-from http import HTTPStatus
 from typing import Any, TypedDict
 
-from ansible_collections.p2p.cluster.plugins.plugin_utils.door.words import EPOCH_SPAN, LARGEST_EPOCH
 from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import line, paragraph
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.confirm import mistakes, names
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.epochs import (
+    latest_believable,
+    next_epoch,
+    status_of,
+)
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.why import first_line
 
 Answer = Mapping[str, Any]
 # Seconds for which a leader may hold although nobody hears of it: `takeover` of the orchestrator's `Timing`.
 LEASE_SECONDS = 12.0
-# A voter may say whatever term it likes: so far it is believed, and as much is left for later recoveries.
-LARGEST_TOLD_EPOCH = LARGEST_EPOCH // 2
 
 
 class Recovery(TypedDict):
@@ -24,20 +24,28 @@ class Recovery(TypedDict):
 
     `members` form the new cluster, `sources` are those of them whose data are read first (one of them alone
     prepares a given `snapshot`), `left_out` says why other voters are no members: they could not be asked.
+    `former` are those of them that voted when this controller last looked, and are not in the file.
+    `answering` are the voters that could be asked, whether members or not.
     `told` is what each member says, `witnesses` what those of them say that speaks for a quorum. `refusal`
-    says why nothing is done, `confirmation` is what the operator has to name. The other keys are those of a
-    deploy's plan that roles and the summary read.
+    says why nothing is done, `possible` whether nothing but a confirmation is missing, `confirmation` is what
+    the operator has to name. `epoch` is the least that the recovery epoch becomes, `believed` the latest that
+    data may tell and be preferred to others. The other keys are those of a deploy's plan that roles and the
+    summary read.
     """
 
     members: list[str]
     sources: list[str]
     left_out: dict[str, str]
+    former: list[str]
+    answering: list[str]
     witnesses: dict[str, str]
     confirmation: list[str]
     snapshot: str
     token: str
     epoch: int
+    believed: int
     refusal: str
+    possible: bool
     quorum: Mapping[str, Any]
     told: dict[str, str]
     quorum_expected: bool
@@ -55,6 +63,8 @@ def recovery_plan(
     cluster: str,
     now: str,
     epoch: int,
+    known: Mapping[str, Any] | None = None,
+    probed: Mapping[str, Answer] | None = None,
     snapshot: str = "",
     confirmed: object = "",
     check: bool = False,
@@ -67,7 +77,12 @@ def recovery_plan(
         quorum: The live store, from `p2p_store_quorum`.
         cluster: The cluster's name.
         now: A time as text, part of the new cluster's token.
-        epoch: What the recovery epoch becomes at least; more if a voter tells a term of a later one.
+        epoch: The Unix time in seconds, which the recovery epoch becomes at least; more if this controller
+            knows a later one, or a voter tells a term of one.
+        known: The store as this controller last saw it work, from the lookup `p2p_store_known`. Members of
+            it that the file no longer names are not asked, and count as voters that do not answer.
+        probed: What every voter answered, those too that are left out of `answers` because they have
+            another CA: a quorum may be theirs.
         snapshot: A snapshot on the controller to be used in place of a survivor's data.
         confirmed: What the operator gave to confirm: the names of all voters that could not be asked, in a
             list or separated by commas, or the cluster's name if there are none.
@@ -85,17 +100,27 @@ def recovery_plan(
             members.append(name)
         else:
             left_out[name] = first_line(answer)
+    remembered = known or {}
+    former = [name for name in remembered.get("members") or {} if name not in voters]
+    left_out |= dict.fromkeys(
+        former, "it voted when this controller last looked, and is not in p2p_voters: it is not asked"
+    )
+    latest = int(remembered.get("epoch") or 0)
     holding = [name for name in members if _store(answers[name]).get("has_data") is not False]
     plan = Recovery(
         members=members,
         sources=members[:1] if snapshot else holding,
         left_out=left_out,
-        witnesses=witnesses(answers, members),
+        former=former,
+        answering=[name for name in voters if "probe" in (probed or answers).get(name, {})],
+        witnesses=witnesses(probed or answers, voters),
         confirmation=list(left_out) or [cluster],
         snapshot=snapshot,
         token=f"{cluster}-{now}",
-        epoch=max([epoch, *(_epoch(answers[name]) + 1 for name in members)]),
+        epoch=next_epoch(answers, voters, now=epoch, known=latest),
+        believed=latest_believable(answers, voters, now=epoch, known=latest),
         refusal="",
+        possible=True,
         quorum=quorum,
         told={name: _told(answers[name]) for name in members},
         quorum_expected=True,
@@ -104,9 +129,10 @@ def recovery_plan(
         voters_at_once=members,
         voters_one_by_one=[],
     )
-    plan["refusal"] = _refusal(plan, voters, holding) or _unconfirmed(
-        plan, voters, cluster, _names(confirmed), check=check
-    )
+    plan["refusal"] = _refusal(plan, voters, holding)
+    plan["possible"] = not plan["refusal"]
+    if plan["possible"]:
+        plan["refusal"] = _unconfirmed(plan, voters, cluster, names(confirmed), check=check)
     return plan
 
 
@@ -132,7 +158,8 @@ def why_not_lost(told: Mapping[str, str]) -> str:
         f"there may be a quorum, and a second store beside it would have a second leader: {each}. This"
         " controller may be cut off from the others: mend its connection, or run this from where it reaches"
         " them. A leader that was lost a moment ago is named for some seconds more: wait, and run again. If a"
-        " voter is known to lie or to be broken, stop it or take it out of p2p_voters, and run again"
+        " voter is known to lie or to be broken, stop its p2p-etcd and p2p_orchestrator, or take it out of"
+        " p2p_voters, and run again"
     )
 
 
@@ -165,12 +192,6 @@ def _holds(quorum: Mapping[str, Any]) -> bool:
     return bool(quorum["members"]) and quorum["tolerates"] >= 0
 
 
-def _names(confirmed: object) -> list[str]:
-    """Return the names of a confirmation, each once; those of a text stand between commas or spaces."""
-    parts = confirmed if isinstance(confirmed, list | tuple) else [confirmed or ""]
-    return list(dict.fromkeys(name for part in parts for name in re.split(r"[,\s]+", str(part)) if name))
-
-
 def _unconfirmed(
     plan: Recovery, voters: Sequence[str], cluster: str, given: Sequence[str], *, check: bool
 ) -> str:
@@ -178,34 +199,26 @@ def _unconfirmed(
     wanted = plan["confirmation"]
     if set(given) == set(wanted) or (check and not given):
         return ""
-    wrong = [_slip(name, plan, voters, cluster) for name in given if name not in wanted]
-    forgotten = [name for name in wanted if name not in given]
-    if given and plan["left_out"] and forgotten:
-        wrong.append(f"it leaves out {', '.join(forgotten)}")
+    wrong = mistakes(given, wanted, voters=voters, answering=plan["members"], cluster=cluster)
     told = f"p2p_recover_confirm: {'; '.join(wrong)}. " if wrong else ""
-    cost, what = (
-        (
-            "shuts out the voters that do not answer now: once you know that they do not come back",
-            "each of them",
+    confirm = f"confirm it with -e p2p_recover_confirm={','.join(wanted)}"
+    makes = f"{told}A recovery makes a new store out of what one voter holds, and"
+    if not plan["left_out"]:
+        return line(
+            f"{makes} puts aside what the others hold: once you want that, {confirm} (the cluster by name)"
         )
-        if plan["left_out"]
-        else ("puts aside what the others hold: once you want that", "the cluster")
-    )
+    shut_out = [f"{name} (no answer)" for name in _silent(plan)]
+    shut_out += [f"{name} (it voted when this controller last looked)" for name in plan["former"]]
     return line(
-        f"{told}A recovery makes a new store out of what one voter holds, and {cost}, confirm it with"
-        f" -e p2p_recover_confirm={','.join(wanted)} ({what} by name)"
+        f"{makes} shuts out {', '.join(shut_out)}. If they run, out of reach of this machine, there will be"
+        " two leaders: see with the provider, or from another network, that each is off or empty. Then"
+        f" {confirm} (each of them by name)"
     )
 
 
-def _slip(name: str, plan: Recovery, voters: Sequence[str], cluster: str) -> str:
-    """Return what is wrong with a name that was given and not wanted."""
-    if name in plan["members"]:
-        return f"{name} answers, so that it is no missing voter"
-    if name == cluster:
-        return f"{name} is the cluster, and it is the voters that do not answer who are named"
-    there = {one.casefold(): one for one in (*voters, *plan["confirmation"])}
-    near = get_close_matches(name.casefold(), there, n=1)
-    return f"{name} is no voter of the fleet file" + (f" (the nearest is {there[near[0]]})" if near else "")
+def _silent(plan: Recovery) -> list[str]:
+    """Return the file's voters that are left out."""
+    return [name for name in plan["left_out"] if name not in plan["former"]]
 
 
 def recovery_text(plan: Recovery, check: bool = False) -> list[str]:
@@ -219,55 +232,70 @@ def recovery_text(plan: Recovery, check: bool = False) -> list[str]:
         else "etcd: no member answers"
     ]
     lines += [f"  {name}: {told}" for name, told in plan["told"].items()]
+    if not plan["possible"]:
+        lines += [f"  {name}: {why}" for name, why in plan["left_out"].items()]
+        return [paragraph(line) for line in lines]
     lines += [f"left out: {name} ({why})" for name, why in plan["left_out"].items()]
-    origin = plan["snapshot"] or f"the most advanced data of {', '.join(plan['sources']) or 'nobody'}"
+    origin = plan["snapshot"] or f"the most advanced data of {', '.join(plan['sources'])}"
     lines.append(f"a new store {verb} made from {origin}, with recovery epoch {plan['epoch']} or higher")
     lines.append(
-        f"its members {verb} {', '.join(plan['members']) or 'nobody'};"
+        f"its members {verb} {', '.join(plan['members'])};"
         " their orchestrators and etcd stop meanwhile, old data are kept aside"
     )
     if check and not plan["refusal"]:
         lines.append(f"the run is confirmed with -e p2p_recover_confirm={','.join(plan['confirmation'])}")
-    if plan["left_out"]:
+    if plan["former"]:
         lines.append(
-            "afterwards name others in p2p_voters in the place of those left out, and run voters.yml: it"
-            " refuses voters that do not answer"
+            f"see that no member runs on {', '.join(plan['former'])}: voters when this controller last looked"
+        )
+    if silent := _silent(plan):
+        lines.append(
+            f"afterwards name others in p2p_voters in the place of {', '.join(silent)}, and run voters.yml:"
+            " it refuses voters that do not answer"
         )
     elif len(plan["members"]) % 2 == 0:
         lines.append("run voters.yml afterwards: the voters of the fleet file are an even number")
     return [paragraph(line) for line in lines]
 
 
-def most_advanced(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def most_advanced(results: Sequence[Mapping[str, Any]], plan: Recovery) -> dict[str, Any]:
     """Return what the most advanced survivor holds, {} if nobody holds anything.
 
     Data of a later recovery win over all others, whatever their revision; in one cluster the revision and
-    raft's applied index rise together. The smaller name wins a tie.
+    raft's applied index rise together. The smaller name wins a tie. Data of an epoch that one voter is not
+    believed are taken where there are no others alone.
 
     Args:
-        results: The registered results of `p2p_etcd_salvage`.
+        results: The registered results of `p2p_etcd_salvage`. One whose epoch was not raised as asked for
+            contradicts itself, and is none.
+        plan: The recovery.
     """
     found = [dict(result["salvaged"]) for result in results if "found" in (result.get("salvaged") or {})]
+    found = [one for one in found if one["raised"] == max(one["epoch"] + 1, plan["epoch"])]
     rank = ("epoch", "revision", "applied", "term")
-    return min(found, key=lambda one: (*(-int(one[key]) for key in rank), one["node"]), default={})
+    return min(
+        found,
+        key=lambda one: (
+            one["epoch"] > plan["believed"],
+            *(-int(one[key]) for key in rank),
+            one["node"],
+        ),
+        default={},
+    )
+
+
+def raised_epoch(source: Mapping[str, Any], plan: Recovery) -> int:
+    """Return the recovery epoch that the new store got, no later than one voter is believed.
+
+    Args:
+        source: What the store was made of, as `most_advanced` gives it.
+        plan: The recovery.
+    """
+    return min(int(source.get("raised") or 0), max(plan["epoch"], plan["believed"] + 1))
 
 
 def _store(answer: Answer) -> Mapping[str, Any]:
     return (answer.get("probe") or {}).get("etcd") or {}
-
-
-def _status(answer: Answer) -> Mapping[str, Any] | None:
-    """Return what a voter's orchestrator says on /status, None if none answers."""
-    probe = answer.get("probe") or {}
-    page = (probe.get("http") or {}).get("status") or {}
-    foreign = (probe.get("listener") or {}).get("orchestrator") is False
-    return (page.get("body") or {}) if page.get("status") == HTTPStatus.OK and not foreign else None
-
-
-def _epoch(answer: Answer) -> int:
-    """Return the recovery epoch of the term that a voter's orchestrator tells, 0 for one that cannot be."""
-    epoch = int((_status(answer) or {}).get("term") or 0) // EPOCH_SPAN
-    return epoch if epoch <= LARGEST_TOLD_EPOCH else 0
 
 
 def _leader(store: Mapping[str, Any]) -> str:
@@ -279,12 +307,12 @@ def _leader(store: Mapping[str, Any]) -> str:
 
 def _evidence(answer: Answer) -> list[str]:
     """Return what of an answer says that there is a quorum."""
-    leader, status = _leader(_store(answer)), _status(answer) or {}
+    leader, status = _leader(_store(answer)), status_of(answer) or {}
     words = [f"names {leader} as the store's leader"] if leader else []
     age = status.get("seconds_since_quorum")
     if status.get("leader_id"):
         words.append(f"its orchestrator names {status['leader_id']} as leader")
-    elif status.get("voter_quorum_ok") and (age is None or age < LEASE_SECONDS):
+    elif status.get("voter_quorum_ok") if age is None else age < LEASE_SECONDS:
         when = "" if age is None else f" that was there {age:.0f} s ago"
         words.append(f"its orchestrator sees a quorum{when}")
     return words
@@ -292,7 +320,7 @@ def _evidence(answer: Answer) -> list[str]:
 
 def _told(answer: Answer) -> str:
     """Return what a voter says of the store: its data, its member, its orchestrator."""
-    store, status, words = _store(answer), _status(answer), _evidence(answer)
+    store, status, words = _store(answer), status_of(answer), _evidence(answer)
     has = store.get("has_data")
     held = "may hold data" if has is None else "holds data" if has else "holds no data"
     if has and store.get("member_id"):
@@ -311,6 +339,7 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "p2p_most_advanced": most_advanced,
+            "p2p_raised_epoch": raised_epoch,
             "p2p_recovery_plan": recovery_plan,
             "p2p_recovery_text": recovery_text,
             "p2p_recovery_witnesses": witnesses,

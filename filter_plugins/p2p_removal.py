@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import paragraph
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.leaving import still_voting, why_not_denied
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.nearest import did_you_mean
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.why import first_line
 
@@ -15,46 +16,6 @@ _BETWEEN = re.compile("[,:]")
 _NAME = re.compile(r"\w[\w.-]*")
 # A range and a regular expression may hold what stands between names.
 _NO_NAMES = re.compile(r"[\[~@]")
-
-
-def still_voting(
-    leaving: Sequence[str],
-    quorum: Mapping[str, Any],
-    *,
-    voters: Sequence[str],
-    voter_answers: Mapping[str, Answer],
-    answers: Mapping[str, Answer],
-) -> dict[str, str]:
-    """Return why nodes may not leave, by name.
-
-    Args:
-        leaving: Names of the nodes that are to leave.
-        quorum: The live store, from `p2p_store_quorum`.
-        voters: The voters of the fleet file.
-        voter_answers: The registered result of `p2p_probe` for each of them.
-        answers: The same for the nodes that leave.
-
-    Returns:
-        An entry for each node that votes by the fleet file, by etcd's own members, or, if no store answers,
-        by what running voters were told; and for one that holds the store's data while nobody can say.
-    """
-    named = {
-        voter
-        for answer in voter_answers.values()
-        for voter in (_status(answer).get("voter_node_ids") or [])
-        if not quorum["members"]
-    }
-    reasons = {}
-    for name in leaving:
-        if name in voters:
-            reasons[name] = "it is one of p2p_voters"
-        elif name in quorum["members"]:
-            reasons[name] = "etcd counts it among its members"
-        elif name in named:
-            reasons[name] = "the running voters count it among them"
-        elif len(voters) > 1 and not quorum["members"] and _store(answers.get(name, {})).get("has_data"):
-            reasons[name] = "it holds etcd data, and no member answers that could say whether it votes"
-    return reasons
 
 
 def limit_unknown(limit: str, groups: Mapping[str, Iterable[str]]) -> str:
@@ -127,7 +88,8 @@ def removal_text(plan: Mapping[str, Any], check: bool = False) -> list[str]:
     """Return in lines for people what a removal does.
 
     Args:
-        plan: As `p2p_removal_plan` gives it, with `revocations`, as `p2p_certificate` gives it.
+        plan: As `p2p_removal_plan` gives it, with `revocations`, as `p2p_certificate` gives it, and
+            `contradicting`, from `p2p_store_contradicting`.
         check: Whether the run only previews.
     """
     verb = "would be" if check else "will be"
@@ -142,6 +104,7 @@ def removal_text(plan: Mapping[str, Any], check: bool = False) -> list[str]:
         )
     for state in ("unreachable", "refused"):
         lines += [f"{state}: {name} ({why})" for name, why in sorted(plan[state].items())]
+    lines += [f"{name} contradicts the other voters: {why}" for name, why in plan["contradicting"].items()]
     return [paragraph(line) for line in lines]
 
 
@@ -174,12 +137,6 @@ def _certificates(count: int) -> str:
     return f"{count} certificate{'s' if count > 1 else ''}"
 
 
-def _status(answer: Answer) -> Mapping[str, Any]:
-    """Return what a node's orchestrator says on /status."""
-    found: Mapping[str, Any] = ((answer.get("probe") or {}).get("http") or {}).get("status") or {}
-    return found.get("body") or {}
-
-
 def _store(answer: Answer) -> Mapping[str, Any]:
     return (answer.get("probe") or {}).get("etcd") or {}
 
@@ -197,4 +154,5 @@ class FilterModule:
             "p2p_removal_text": removal_text,
             "p2p_revoked_text": revoked_text,
             "p2p_still_voting": still_voting,
+            "p2p_why_not_denied": why_not_denied,
         }

@@ -62,6 +62,11 @@ options:
     type: list
     elements: str
     default: []
+  called:
+    description: The nodes that all others call. Of these RV(denied_callees) has all that was denied.
+    type: list
+    elements: str
+    default: []
   seen:
     description: For each node that already has a CA bundle, the SHA-256 of that file. A bundle that never
       came from O(state_dir) is refused.
@@ -156,6 +161,13 @@ denied:
   description: The same as text, one serial in lower-case hexadecimal a line, the node behind a hash.
   returned: success
   type: str
+denied_callees:
+  description:
+    - The part of RV(denied) that counts for nodes which nobody calls. It has the certificates of nodes in
+      O(called), of whatever time, and those that removed nodes got as voters.
+    - So what is denied of nodes that come and go changes nothing on others.
+  returned: success
+  type: str
 ca_not_after:
   description: When the CA that issues runs out.
   returned: success
@@ -214,6 +226,7 @@ def arguments() -> dict[str, Any]:
         "nodes": {"type": "list", "elements": "dict", "default": [], "options": node},
         "removed": {"type": "list", "elements": "str", "default": []},
         "voters": {"type": "list", "elements": "str", "default": []},
+        "called": {"type": "list", "elements": "str", "default": []},
         "seen": {"type": "dict", "default": {}},
         "known": {"type": "list", "elements": "str", "default": []},
         "adopt": {"type": "str", "default": ""},

@@ -32,9 +32,16 @@ options:
     type: str
     default: ""
   id:
-    description: Its id, in decimal text, for one that is removed without having a name.
+    description: Its id, in decimal text. One that is removed is known by it alone, if it is given, since a
+      member gives its name itself.
     type: str
     default: ""
+  without:
+    description: Ids, in decimal text, of members that the same run removes before. A preview finds them still
+      there, and leaves them out.
+    type: list
+    elements: str
+    default: []
   seconds:
     description: How long the change may take.
     type: float
@@ -74,13 +81,26 @@ initial_cluster:
 from typing import Any, Dict, List, Optional
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.p2p_members import Member, MemberError, Members, at, initial_cluster
+from ansible.module_utils.p2p_members import Member, MemberError, Members, at, initial_cluster, remaining
 
 
 def _is(member: Member, params: Dict[str, Any]) -> bool:
     if params["id"]:
         return bool(member["id"] == params["id"])
     return bool(member["name"] == params["name"] or params["peer_url"] in member["peer_urls"])
+
+
+def _the_one(members: List[Member], params: Dict[str, Any]) -> Optional[Member]:
+    """Return the member that is meant, None if there is none.
+
+    Raises:
+        MemberError: if one is to be removed by its name, and several have it.
+    """
+    mine = [member for member in members if _is(member, params)]
+    if params["state"] == "absent" and len(mine) > 1:
+        ids = ", ".join(member["id"] for member in mine)
+        raise MemberError("the store has several members of this name (%s): run voters.yml again" % ids)
+    return mine[0] if mine else None
 
 
 def _change(params: Dict[str, Any], found: Optional[Member]) -> Optional[Dict[str, Any]]:
@@ -112,6 +132,7 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "peer_url": {"type": "str", "default": ""},
             "id": {"type": "str", "default": ""},
+            "without": {"type": "list", "elements": "str", "default": []},
             "seconds": {"type": "float", "default": 120.0},
             "timeout": {"type": "float", "default": 5.0},
         },
@@ -122,7 +143,9 @@ def main() -> None:
     store = Members(params["etcd"], params["seconds"], params["timeout"])
     try:
         members = store.list()
-        found = next((member for member in members if _is(member, params)), None)
+        if module.check_mode:
+            members = remaining(members, params["without"])
+        found = _the_one(members, params)
         if params["state"] != "absent":
             found = at(members, params["peer_url"])
         change = _change(params, found)

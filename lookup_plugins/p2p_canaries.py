@@ -55,7 +55,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible ships no type i
 
     @staticmethod
     def _recalled(path: Path, cluster: str) -> dict[str, Any]:
-        failed, warning = recall(path, cluster)
-        if warning:
-            Display().warning(warning)
+        failed, why = recall(path, cluster)
+        if why:
+            Display().warning(f"{why}, and is not used: remove it")
         return {"file": str(path), "cluster": cluster, "failed": failed}

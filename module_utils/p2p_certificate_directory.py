@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -397,7 +397,11 @@ class Directory:
         for entry in found:
             self._note(f"denied {entry.serial}", None, f"a certificate of {entry.node_id}")
         if found:
-            self.state.denied = [d for d in self.state.denied if d.not_after > self.now] + found
+            # What every node has changes with what counts there, and not since something ran out.
+            before = self._of_callees(self.state.denied, self.state.removed)
+            after = self._of_callees(self.state.denied + found, self.state.removed | removed)
+            kept = before if after == before else []
+            self.state.denied = [d for d in self.state.denied if d.not_after > self.now or d in kept] + found
             text = "".join(d.line() for d in self.state.denied).encode()
             self._steps.append(lambda: self.store.write(self._path("denied"), text))
         if removed - self.state.removed:
@@ -410,6 +414,10 @@ class Directory:
                 self._note(f"leaves/{leaf.name}", "held", None)
                 self._steps.append(leaf.unlink)
         return found
+
+    def _of_callees(self, denied: Iterable[Issued], removed: set[str]) -> list[Issued]:
+        """Return what is denied of those that nodes call: the voters, and removed nodes as such."""
+        return [d for d in denied if d.node_id in self.settings.called or (d.voter and d.node_id in removed)]
 
     def _revocations(self, revoked: list[Issued]) -> dict[str, dict[str, int]]:
         """Return, by name, how many valid certificates are revoked now, and how many were before."""
@@ -497,6 +505,11 @@ class Directory:
         self.state.crl = make_crl(self.state.denied, ca, ca_key, self.now)
         self.store.write(self._path("crl.pem"), self.state.crl)
 
+    @staticmethod
+    def _denied_text(entries: Iterable[Issued]) -> str:
+        """Return a list of denied certificates as orchestrators read it."""
+        return "".join(f"{d.serial}  # {d.node_id}\n" for d in sorted(entries, key=lambda d: d.serial))
+
     def _entry(self, wanted: Wanted) -> dict[str, Any]:
         """Return the result's entry for one node; a leaf to come has neither file nor serial."""
         pending = wanted.reason is not None and not self.store.writable
@@ -542,9 +555,8 @@ class Directory:
             else None,
             "stage": "trust" if self._rotating() else state.stage,
             "crl": crl,
-            "denied": "".join(
-                f"{d.serial}  # {d.node_id}\n" for d in sorted(state.denied, key=lambda d: d.serial)
-            ),
+            "denied": self._denied_text(state.denied),
+            "denied_callees": self._denied_text(self._of_callees(state.denied, state.removed)),
             "diff": {
                 "before_header": str(self.store.root),
                 "after_header": str(self.store.root),
@@ -567,6 +579,7 @@ def settings_of(params: dict[str, Any]) -> Settings:
         passphrase=params["passphrase"] or "",
         removed=list(params["removed"]),
         voters=list(params["voters"]),
+        called=list(params["called"]),
         seen={str(k): str(v) for k, v in params["seen"].items() if v},
         known=list(params["known"]),
         adopt=params["adopt"] or "",

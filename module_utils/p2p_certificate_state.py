@@ -70,6 +70,7 @@ class Settings:
     passphrase: str = ""
     removed: list[str] = field(default_factory=list)
     voters: list[str] = field(default_factory=list)
+    called: list[str] = field(default_factory=list)
     seen: dict[str, str] = field(default_factory=dict)
     known: list[str] = field(default_factory=list)
     adopt: str = ""

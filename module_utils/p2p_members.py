@@ -96,6 +96,11 @@ def at(members: List[Member], peer_url: str) -> Optional[Member]:
     return next((member for member in members if peer_url in member["peer_urls"]), None)
 
 
+def remaining(members: List[Member], gone: List[str]) -> List[Member]:
+    """Return the members that are left once those with the ids `gone` are removed."""
+    return [member for member in members if member["id"] not in gone]
+
+
 def initial_cluster(members: List[Member], name: str, peer_url: str) -> str:
     """Return what a member that starts for the first time has to be told of all members, itself included.
 

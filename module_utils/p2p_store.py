@@ -1,4 +1,4 @@
-"""One key of the cluster's etcd, read and written by compare-and-swap through the node's own member."""
+"""Keys of the cluster's etcd, read and written by compare-and-swap through the node's own member."""
 
 from __future__ import annotations
 
@@ -22,8 +22,32 @@ class Entry(NamedTuple):
     revision: int
 
 
-def _b64(text: str) -> str:
+def b64(text: str) -> str:
+    """Return a text as etcd's JSON gateway takes keys and values."""
     return base64.b64encode(text.encode("utf-8")).decode("ascii")
+
+
+def ask(spec: Mapping[str, Any], path: str, body: Mapping[str, Any], timeout: float) -> Dict[str, Any]:
+    """Ask the node's own member.
+
+    Args:
+        spec: its `endpoint`, and for TLS `ca`, `cert`, `key` (paths on the node).
+        path: such as `/v3/kv/range`.
+        body: the question.
+        timeout: seconds.
+
+    Raises:
+        StoreError: if it does not answer.
+    """
+    connection: Optional[http.client.HTTPConnection] = None
+    try:
+        connection = connect(spec, timeout)
+        return post(connection, path, json.dumps(body), time.monotonic() + timeout)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise StoreError("%s does not answer: %s" % (spec["endpoint"], error)) from error
+    finally:
+        if connection is not None:
+            connection.close()
 
 
 class Key:
@@ -41,15 +65,7 @@ class Key:
         self.spec, self.key, self.timeout = spec, key, timeout
 
     def _ask(self, path: str, body: Mapping[str, Any]) -> Dict[str, Any]:
-        connection: Optional[http.client.HTTPConnection] = None
-        try:
-            connection = connect(self.spec, self.timeout)
-            return post(connection, path, json.dumps(body), time.monotonic() + self.timeout)
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            raise StoreError("%s does not answer: %s" % (self.spec["endpoint"], error)) from error
-        finally:
-            if connection is not None:
-                connection.close()
+        return ask(self.spec, path, body, self.timeout)
 
     def read(self) -> Entry:
         """Return what the key holds; a value that is no JSON object counts as an empty one.
@@ -57,7 +73,7 @@ class Key:
         Raises:
             StoreError: if the store does not answer.
         """
-        found = self._ask("/v3/kv/range", {"key": _b64(self.key)}).get("kvs") or []
+        found = self._ask("/v3/kv/range", {"key": b64(self.key)}).get("kvs") or []
         if not found:
             return Entry(None, 0)
         try:
@@ -67,7 +83,7 @@ class Key:
         return Entry(value if isinstance(value, dict) else {}, int(found[0]["mod_revision"]))
 
     def _swap(self, revision: int, operation: Mapping[str, Any]) -> bool:
-        unchanged = {"key": _b64(self.key), "target": "MOD", "result": "EQUAL", "mod_revision": str(revision)}
+        unchanged = {"key": b64(self.key), "target": "MOD", "result": "EQUAL", "mod_revision": str(revision)}
         answer = self._ask("/v3/kv/txn", {"compare": [unchanged], "success": [operation]})
         return bool(answer.get("succeeded"))
 
@@ -78,7 +94,7 @@ class Key:
             StoreError: if the store does not answer.
         """
         text = json.dumps(value, sort_keys=True)
-        return self._swap(revision, {"request_put": {"key": _b64(self.key), "value": _b64(text)}})
+        return self._swap(revision, {"request_put": {"key": b64(self.key), "value": b64(text)}})
 
     def remove(self, revision: int) -> bool:
         """Remove the key if it was not changed since `revision`, and tell whether.
@@ -86,4 +102,4 @@ class Key:
         Raises:
             StoreError: if the store does not answer.
         """
-        return self._swap(revision, {"request_delete_range": {"key": _b64(self.key)}})
+        return self._swap(revision, {"request_delete_range": {"key": b64(self.key)}})

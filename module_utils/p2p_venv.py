@@ -259,9 +259,9 @@ def pip_failure(outcome: Outcome, wheelhouse: Optional[str]) -> str:
 
 
 class Builder:
-    """Builds an environment without pip in it: the interpreter's bundled wheel of pip is run as it is.
+    """Builds an environment without pip in it: pip is run from where its wheel was unpacked.
 
-    That is what ensurepip does itself; it saves half the time and half the files to check ever after.
+    It saves half the time of installing pip first, and half the files to check ever after.
     """
 
     def __init__(self, interpreter: Interpreter, venv: str, timeout: float) -> None:

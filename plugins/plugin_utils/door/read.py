@@ -70,7 +70,7 @@ def probe(raw: object, options: Mapping[str, Any]) -> Answer:
     Args:
         raw: the value under `probe`.
         options: of p2p_probe, as the node was asked with. It speaks of what it was asked for and of nothing
-            else: other services, files and ports are left out.
+            else: a store, other services, files and ports are left out.
 
     Raises:
         UntrustedError: something does not fit.
@@ -81,6 +81,7 @@ def probe(raw: object, options: Mapping[str, Any]) -> Answer:
     units = [options.get("service"), options.get("etcd_service"), *(options.get("legacy_services") or [])]
     asked = {str(name) for name in units}
     found["services"] = {name: item for name, item in found["services"].items() if name in asked}
+    found["etcd"] = found["etcd"] if options.get("etcd") else None
     lines = int(options.get("log_lines") or 0)
     for service in found["services"].values():
         service["log"] = service["log"][-lines:] if lines else []

@@ -187,7 +187,7 @@ class Members(Result, kw_only=True):
 
 
 class Record(Struct, kw_only=True):
-    """Who holds the right to stop voters."""
+    """Who holds the right to stop voters, or to recover their store."""
 
     id: RunId
     who: Line = "somebody"
@@ -200,14 +200,21 @@ class Record(Struct, kw_only=True):
 
 
 class Maintenance(Result, kw_only=True):
-    """p2p_maintenance."""
+    """p2p_maintenance, p2p_recovery_record."""
 
     record: Record | None = None
+
+
+class Raised(Result, kw_only=True):
+    """p2p_epoch."""
+
+    epoch: Epoch | None = None
 
 
 SCHEMAS: dict[str, type[Result]] = {
     "p2p_checkout": Checkout,
     "p2p_environment": Actions,
+    "p2p_epoch": Raised,
     "p2p_etcd_archive": EtcdArchive,
     "p2p_etcd_care": Care,
     "p2p_etcd_restore": Restored,
@@ -216,6 +223,7 @@ SCHEMAS: dict[str, type[Result]] = {
     "p2p_maintenance": Maintenance,
     "p2p_member": Members,
     "p2p_package": Actions,
+    "p2p_recovery_record": Maintenance,
     "p2p_release": Release,
     "p2p_service": Service,
     "p2p_takeover": Actions,

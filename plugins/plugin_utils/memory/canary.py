@@ -28,7 +28,7 @@ Failures = dict[str, Failure]
 
 
 def recall(path: Path, cluster: str) -> tuple[Failures, str]:
-    """Return the canaries that did not do well, by node, and a warning if the file is not used.
+    """Return the canaries that did not do well, by node, and why the file cannot be used, or nothing.
 
     Args:
         path: The memory's file.

@@ -41,14 +41,14 @@ def load(path: Path, cluster: str) -> dict[str, Any]:
 def recalled(
     path: Path, cluster: str, read: Callable[[Mapping[str, Any]], Known], nothing: Known, what: str
 ) -> tuple[Known, str]:
-    """Return what a file remembers, and a warning if it is not used.
+    """Return what a file remembers, and why it cannot be used, or nothing.
 
     Args:
         path: The file.
         cluster: Whose it has to be.
         read: Makes it of the file's content; a ValueError says that it says something else.
         nothing: What is known without a file.
-        what: The name of what is remembered, for the warning.
+        what: The name of what is remembered, for the reason.
     """
     try:
         return read(load(path, cluster)), ""
@@ -56,7 +56,7 @@ def recalled(
         return nothing, ""
     except (OSError, ValueError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        return nothing, f"{path} is no memory of {what} of {cluster} ({why}), and is not used: remove it"
+        return nothing, f"{path} is no memory of {what} of {cluster} ({why})"
 
 
 def keep(path: Path, cluster: str, known: Mapping[str, Any]) -> None:

@@ -30,6 +30,11 @@ def living(answer: Answer) -> Told | None:
     return etcd if etcd and etcd.get("member_id") and etcd.get("cluster_id") else None
 
 
+def blank(answer: Answer) -> bool:
+    """Tell whether a voter was seen to hold no data of a store."""
+    return ((answer.get("probe") or {}).get("etcd") or {}).get("has_data") is False
+
+
 def has_leader(told: Told) -> bool:
     """Tell whether a member knows a leader, which takes a majority."""
     return bool(told.get("leader")) and str(told["leader"]) != "0"
@@ -53,7 +58,9 @@ def most_told(stores: Mapping[str, Told]) -> Sequence[Member]:
     return listed
 
 
-def the_store(answers: Mapping[str, Answer], electors: Collection[str], known_id: str = "") -> Store:
+def the_store(
+    answers: Mapping[str, Answer], electors: Collection[str], known: Mapping[str, Any] | None = None
+) -> Store:
     """Find the store that the cluster's voters tell.
 
     The electors choose it; with them speak those whom its list names. Whatever other nodes say of a store is
@@ -62,13 +69,15 @@ def the_store(answers: Mapping[str, Answer], electors: Collection[str], known_id
     Args:
         answers: The registered result of `p2p_probe`, by node.
         electors: The nodes that are known to vote, or are meant to.
-        known_id: Id of the store that this controller last saw work.
+        known: The store as this controller last saw it work, from the lookup `p2p_store_known`.
 
     Returns:
         The known store where one of its members knows a leader, otherwise the one that most electors tell;
         `NONE` where no member of any elector answers. In a tie the one wins in which more know a leader, then
-        the smaller id, so that two runs read the same store.
+        the smaller id, so that two runs read the same store. Its members have the names by which the
+        controller knows their ids.
     """
+    known_id = str((known or {}).get("cluster_id") or "")
     stores = {name: told for name, answer in answers.items() if (told := living(answer)) is not None}
     votes = Counter(str(stores[name]["cluster_id"]) for name in electors if name in stores)
     if not votes:
@@ -83,14 +92,40 @@ def the_store(answers: Mapping[str, Answer], electors: Collection[str], known_id
 
     cluster_id = min(votes, key=rank)
     same = {name: told for name, told in stores.items() if str(told["cluster_id"]) == cluster_id}
+    if cluster_id == known_id:
+        same = _called_as_known(same, (known or {}).get("members") or {})
     members = most_told({name: told for name, told in same.items() if name in electors})
-    listed = {str(member["name"]): str(member["id"]) for member in members}
+    listed = {(str(member["name"]), str(member["id"])) for member in members}
     heard = {
         name: told
         for name, told in same.items()
-        if name in electors or listed.get(name) == str(told["member_id"])
+        if name in electors or (name, str(told["member_id"])) in listed
     }
     return Store(cluster_id=cluster_id, members=most_told(heard), told=heard)
+
+
+def _called_as_known(stores: Mapping[str, Told], known: Mapping[str, Any]) -> dict[str, Told]:
+    """Return what members of the known store say, with the names by which the controller knows their ids.
+
+    A member gives its name itself, and may give another's; its id the store gave it. A node that was renamed
+    has the new name if it says that this member is its own, and the one of the old name does not.
+
+    Args:
+        stores: What nodes say, by name.
+        known: The ids of the members, by name.
+    """
+    names = {str(number): name for name, number in known.items() if number}
+    own = {name: str(told["member_id"]) for name, told in stores.items()}
+
+    def called(member: Member) -> str:
+        number, now = str(member["id"]), str(member["name"])
+        before = names.get(number, now)
+        return now if own.get(now) == number != own.get(before) else before
+
+    return {
+        name: {**told, "members": [{**member, "name": called(member)} for member in told["members"]]}
+        for name, told in stores.items()
+    }
 
 
 def electors(
@@ -104,9 +139,12 @@ def electors(
         known: The store's members, as this controller last saw it work.
 
     Returns:
-        The file's voters and the known members, with those whom more than half of all running orchestrators,
-        and at least two, name as the voters: a change of the voters has not reached the nodes yet.
+        The file's voters and the known members. Where none are known, those too whom more than half of all
+        running orchestrators, and at least two, name as the voters: a change of the voters has not reached
+        the nodes yet.
     """
+    if known:
+        return frozenset((*voters, *known))
     named = [
         frozenset(map(str, (status.get("body") or {}).get("voter_node_ids") or []))
         for answer in answers.values()
@@ -114,7 +152,7 @@ def electors(
         == HTTPStatus.OK
     ]
     most, count = Counter(named).most_common(1)[0] if named else (frozenset[str](), 0)
-    return frozenset((*voters, *known)) | (most if count >= 2 and count * 2 > len(named) else frozenset())  # noqa: PLR2004  # as said
+    return frozenset(voters) | (most if count >= 2 and count * 2 > len(named) else frozenset())  # noqa: PLR2004  # as said
 
 
 def contradictions(answers: Mapping[str, Answer], store: Store, chosen_by: Collection[str]) -> dict[str, str]:
@@ -127,7 +165,10 @@ def contradictions(answers: Mapping[str, Answer], store: Store, chosen_by: Colle
     """
     if not store.cluster_id:
         return {}
-    listed = {str(member["name"]): str(member["id"]) for member in store.members}
+    listed: dict[str, list[str]] = {}
+    for member in store.members:
+        listed.setdefault(str(member["name"]), []).append(str(member["id"]))
+    ids = {str(member["id"]) for member in store.members}
     found = {}
     for name, answer in answers.items():
         told = living(answer)
@@ -136,8 +177,11 @@ def contradictions(answers: Mapping[str, Answer], store: Store, chosen_by: Colle
         cluster_id, member_id = str(told["cluster_id"]), str(told["member_id"])
         if cluster_id != store.cluster_id:
             found[name] = f"its member works in the store {cluster_id}, and others in {store.cluster_id}"
-        elif listed.get(name, member_id) != member_id:
-            found[name] = f"its member calls itself {member_id}, and others call it {listed[name]}"
+        elif member_id not in listed.get(name, [member_id]):
+            numbers = " or ".join(listed[name])
+            found[name] = f"its member calls itself {member_id}, and others call it {numbers}"
+        elif member_id not in ids:
+            found[name] = f"its member {member_id} works in the store, and others do not list it"
     return found
 
 

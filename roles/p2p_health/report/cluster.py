@@ -152,6 +152,8 @@ def _critical(seen: Observations, fleet: Fleet, led: Leadership, counted: Voters
                 f"{len(counted['alive'])} of {len(counted['configured'])} voters live,"
                 f" a quorum is {counted['quorum']}; not alive: {', '.join(dead)}"
             )
+        if len(counted["configured"]) > 1:
+            why += "; if their data are gone for good: recover.yml --check"
         remedy = mend.deploy(fleet, *dead) if dead else None
         yield _problem("no_quorum", "critical", why, remedy)
     if len(led.claims) > 1:

@@ -37,12 +37,15 @@ def voter(name: str, *, follows: str | None = "a", **etcd: Any) -> Answer:
     return {
         "probe": {
             "drift": [],
-            "services": {"p2p-etcd": {"active": "active"}, "p2p_orchestrator": {"active": "active"}},
+            "services": {
+                "p2p-etcd": {"active": "active", "load": "loaded"},
+                "p2p_orchestrator": {"active": "active"},
+            },
             "http": {"status": {"status": 200, "body": {"leader_id": follows}}},
             "etcd": {
                 "has_data": True,
                 "error": None,
-                "member_id": IDS[name],
+                "member_id": IDS.get(name),
                 "cluster_id": "77",
                 "leader": IDS["a"],
                 "raft_index": 5000,

@@ -54,6 +54,32 @@ def test_a_deploy_revokes_no_voter_and_no_name_that_there_is_not(
     assert controller.files() == before
 
 
+@pytest.mark.parametrize("mode", [(), ("--check",)])
+def test_a_stolen_voter_of_a_store_that_nobody_tells_of_is_not_denied(
+    tmp_path: Path, mode: tuple[str, ...], playbook: Playbook
+) -> None:
+    voters, stolen = ("nebius-1", "nebius-2", "nebius-3"), "nebius-4"
+    host = "{ssh_host: 127.0.0.%d, ssh_user: root, role: selfplay, status: %s, p2p_enabled: true}"
+    states = dict.fromkeys(voters, "ready") | {stolen: "destroyed"}
+    lines = [f"  {name}: {host % (place, state)}" for place, (name, state) in enumerate(states.items(), 2)]
+    fleet = tmp_path / "distributed_hosts.yaml"
+    fleet.write_text("\n".join(["hosts:", *lines, f"p2p_voters: [{', '.join(voters)}]", ""]))
+    nodes = [member(name, server=True) for name in states]
+    controller = Controller(tmp_path / "state", nodes=nodes, defaults={"cluster": "p2p"})
+    controller.run()
+    before = controller.files()
+    code, output = playbook("voters.yml", fleet, "-e", f"p2p_identity_removed={stolen}", *mode)
+    assert code != 0
+    assert "no member of a living store answered" in output
+    assert controller.files() == before
+    # One that the file lets vote is told at once what to do.
+    fleet.write_text(fleet.read_text().replace("nebius-3]", "nebius-4]"))
+    code, output = playbook("voters.yml", fleet, "-e", f"p2p_identity_removed={stolen}", *mode)
+    assert code != 0
+    assert "p2p_identity_removed: nebius-4 votes, by" in output
+    assert "run voters.yml with the same p2p_identity_removed" in output
+
+
 @pytest.mark.parametrize("lost", ["all", "ca.pem"])
 @pytest.mark.parametrize("mode", [(), ("--check",)])
 def test_a_lost_authority_is_taken_over_from_no_voter_that_is_silent(

@@ -118,6 +118,12 @@ def test_the_gates_refusal_is_no_failure() -> None:
     }
 
 
+def test_what_most_voters_contradict_after_a_step_holds_the_others_back() -> None:
+    verdict = {"allowed": False, "begun": True, "reason": "the others list it still"}
+    found = failure({"msg": "the others list it still"}, [], verdict)
+    assert found == {"state": "failed", "why": "the others list it still", "stopped": True}
+
+
 def test_a_voter_that_fails_after_the_gate_counts_as_stopped() -> None:
     found = failure({"msg": "Task failed: no space"}, [{}, {}], {"allowed": True, "reason": ""})
     assert found == {"state": "failed", "why": "no space", "stopped": True}

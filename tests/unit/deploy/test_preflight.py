@@ -105,7 +105,8 @@ def test_a_refused_voter_is_left_out_of_the_new_store() -> None:
     found = preflight(answers, voters)
 
     def planned(preflight: Any) -> Any:
-        return plan(answers, VOTERS, store_quorum(voters), voter_answers=voters, now=0, preflight=preflight)
+        words = {"voter_answers": voters, "preflight": preflight, "form_without": ""}
+        return plan(answers, VOTERS, store_quorum(voters), now=0, **words)
 
     assert planned(None)["bootstrap"] == list(VOTERS)
     result = planned(found)
@@ -128,6 +129,7 @@ def test_without_a_majority_that_reaches_each_other_no_store_is_formed() -> None
         voter_answers=answers,
         now=0,
         preflight=preflight(answers, answers),
+        form_without="",
     )
     assert result["bootstrap"] == result["voters_at_once"] == []
     assert not result["quorum_expected"]

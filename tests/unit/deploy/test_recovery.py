@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 from ansible_collections.p2p.cluster.plugins.plugin_utils.door.words import LARGEST_COUNT, LARGEST_EPOCH
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.epochs import CLOCK_SKEW, LARGEST_TOLD_EPOCH
 from hypothesis import given
 from hypothesis import strategies as st
 
 from filter_plugins.p2p_quorum import store_quorum
 from filter_plugins.p2p_recovery import (
-    LARGEST_TOLD_EPOCH,
     LEASE_SECONDS,
     Recovery,
     most_advanced,
+    raised_epoch,
     recovery_plan,
     recovery_text,
     why_not_lost,
@@ -104,7 +105,7 @@ def test_nothing_to_rebuild_from_is_refused() -> None:
         (voter("b", follows="b", leader=None), "its orchestrator names b as leader"),
         (voter("b", follows="c", leader="0"), "its orchestrator names c as leader"),
         (
-            says("b", voter_quorum_ok=True, seconds_since_quorum=11.4),
+            says("b", voter_quorum_ok=False, seconds_since_quorum=11.4),
             "its orchestrator sees a quorum that was there 11 s ago",
         ),
         (says("b", voter_quorum_ok=True, seconds_since_quorum=None), "its orchestrator sees a quorum"),
@@ -116,9 +117,12 @@ def test_one_voter_that_says_that_there_is_a_quorum_is_enough_to_refuse(answer: 
         found = plan(answers, **more)
         assert found["witnesses"] == {"b": words}
         assert f"b {words}. This controller may be cut off" in found["refusal"]
-        assert "stop it or take it out of p2p_voters" in found["refusal"]
+        assert "stop its p2p-etcd and p2p_orchestrator, or take it out of p2p_voters" in found["refusal"]
         assert any(line.startswith("  b: ") and words in line for line in recovery_text(found))
-        assert any("a new store would be made" in line for line in recovery_text(found))
+        text = "\n".join(recovery_text(found))
+        assert "  c: timed out" in text
+        assert "store would be" not in text
+        assert "members would be" not in text
 
 
 @pytest.mark.parametrize(
@@ -129,7 +133,8 @@ def test_one_voter_that_says_that_there_is_a_quorum_is_enough_to_refuse(answer: 
         silent("b"),
         blank(),
         says("b", voter_quorum_ok=True, seconds_since_quorum=LEASE_SECONDS),
-        says("b", voter_quorum_ok=False, seconds_since_quorum=1.0),
+        says("b", voter_quorum_ok=True, seconds_since_quorum=90.0),
+        says("b", voter_quorum_ok=False),
     ],
 )
 def test_a_voter_that_knows_of_no_quorum_stops_no_recovery(answer: Answer) -> None:
@@ -221,6 +226,10 @@ def test_a_name_too_few_or_too_many_confirms_nothing(confirmed: object, wrong: s
 def test_without_a_confirmation_the_refusal_has_the_argument_and_a_preview_goes_on() -> None:
     refusal = plan(LOST, list(LOST), confirmed="")["refusal"]
     assert refusal.startswith("A recovery makes a new store")
+    assert (
+        "shuts out gamma (no answer), delta (no answer), eps (no answer). If they run, out of reach"
+        in refusal
+    )
     assert refusal.endswith("-e p2p_recover_confirm=gamma,delta,eps (each of them by name)")
     assert plan(LOST, list(LOST), confirmed="", check=True)["refusal"] == ""
 
@@ -274,7 +283,7 @@ def test_whatever_voters_say_one_leader_refuses_and_only_the_silent_confirm(
             assert found["witnesses"] == {}
             assert set(confirmed) == (silent_ones or {"p2p"})
         assert recovery_text(found)
-        assert 77 <= found["epoch"] <= LARGEST_TOLD_EPOCH + 1
+        assert 77 <= found["epoch"] <= found["believed"] + 1 <= LARGEST_TOLD_EPOCH + 1
 
 
 def test_the_times_and_terms_are_those_of_the_program() -> None:
@@ -289,35 +298,102 @@ def test_the_times_and_terms_are_those_of_the_program() -> None:
         (5, 77),
         (76 * EPOCH_SPAN + 1, 77),
         (77 * EPOCH_SPAN + 1, 78),
-        (1_900_000_000 * EPOCH_SPAN + 9, 1_900_000_001),
-        (LARGEST_TOLD_EPOCH * EPOCH_SPAN, LARGEST_TOLD_EPOCH + 1),
-        # No epoch of ours: one voter's lie must not use them all up.
-        ((LARGEST_TOLD_EPOCH + 1) * EPOCH_SPAN, 77),
+        ((77 + CLOCK_SKEW) * EPOCH_SPAN, 78 + CLOCK_SKEW),
+        # No time of a recovery: one voter's lie must not use the epochs up.
+        ((78 + CLOCK_SKEW) * EPOCH_SPAN, 77),
+        (LARGEST_TOLD_EPOCH * EPOCH_SPAN, 77),
         (LARGEST_COUNT, 77),
     ],
 )
-def test_the_epoch_is_above_that_of_every_term_that_a_voter_tells(term: int | None, epoch: int) -> None:
+def test_the_epoch_is_above_that_of_every_term_that_a_voter_may_tell(term: int | None, epoch: int) -> None:
     found = plan({"a": blank(), "b": says("b", term=term), "c": dead()})
     assert (found["refusal"], found["epoch"]) == ("", epoch)
 
 
+def known(epoch: int = 0, members: Sequence[str] = VOTERS) -> dict[str, Any]:
+    """Return what the controller remembers."""
+    return {
+        "file": "p2p.json",
+        "cluster_id": "77",
+        "members": {name: IDS[name] for name in members},
+        "epoch": epoch,
+    }
+
+
+def test_the_epoch_is_above_the_one_that_the_controller_has_seen_whatever_a_voter_tells() -> None:
+    answers = {"a": blank(), "b": says("b", term=LARGEST_TOLD_EPOCH * EPOCH_SPAN), "c": dead()}
+    assert plan(answers, known=known(5_000_000))["epoch"] == 5_000_001
+    assert plan(answers, known=known(5))["epoch"] == 77
+    # An earlier lie that was taken over is known, and so is the truth since.
+    assert plan(answers, known=known(LARGEST_TOLD_EPOCH))["epoch"] == LARGEST_TOLD_EPOCH + 1
+    answers["b"] = says("b", term=4_999_999 * EPOCH_SPAN)
+    assert plan(answers, known=known(5_000_000))["epoch"] == 5_000_001
+
+
+def test_an_epoch_that_most_voters_tell_is_believed_though_it_is_no_time_yet() -> None:
+    late = 1_900_000_000
+    answers = {"a": says("a", term=late * EPOCH_SPAN), "b": says("b", term=late * EPOCH_SPAN), "c": blank()}
+    assert plan(answers, snapshot="/s.db")["epoch"] == late + 1
+
+
+def test_members_that_the_file_no_longer_names_are_confirmed_by_name() -> None:
+    answers = {"a": blank(), "b": alone("b"), "c": blank()}
+    found = plan(answers, known=known(members=FIVE), confirmed="p2p")
+    assert found["left_out"].keys() == {"d", "e"}
+    assert "-e p2p_recover_confirm=d,e (each of them by name)" in found["refusal"]
+    assert "d (it voted when this controller last looked), e (" in found["refusal"]
+    assert "no answer" not in found["refusal"]
+    lines = recovery_text(found)
+    assert "see that no member runs on d, e: voters when this controller last looked" in lines
+    assert not any("in the place of" in line for line in lines)
+    lost = plan(answers | {"c": dead()}, known=known(members=FIVE), confirmed="c,d,e")
+    assert (lost["refusal"], lost["former"]) == ("", ["d", "e"])
+    assert any("in the place of c, and run voters.yml" in line for line in recovery_text(lost))
+    assert plan(answers, known=known(members=FIVE), confirmed="d,e")["refusal"] == ""
+
+
+PLANNED = plan({"a": blank(), "b": alone("b"), "c": dead()})
+
+
 def salvaged(node: str, epoch: int, revision: int, applied: int) -> dict[str, Any]:
     facts = {"node": node, "epoch": epoch, "revision": revision, "applied": applied, "term": 3, "found": {}}
-    return {"salvaged": facts}
+    return {"salvaged": facts | {"raised": max(epoch + 1, PLANNED["epoch"])}}
 
 
 def test_the_furthest_survivor_is_taken() -> None:
     results = [salvaged("a", 0, 90, 95), salvaged("b", 0, 100, 110), salvaged("c", 0, 100, 112)]
-    assert most_advanced(results)["node"] == "c"
-    assert most_advanced([*results, {"msg": "the data of d cannot be used"}])["node"] == "c"
+    assert most_advanced(results, PLANNED)["node"] == "c"
+    assert most_advanced([*results, {"msg": "the data of d cannot be used"}], PLANNED)["node"] == "c"
 
 
 def test_data_of_a_later_recovery_win_over_any_revision() -> None:
     # A recovery that was killed half-way and is run again: raft's indices begin anew in a new cluster.
-    assert most_advanced([salvaged("a", 0, 5000, 9000), salvaged("b", 77, 4000, 6)])["node"] == "b"
+    assert most_advanced([salvaged("a", 0, 5000, 9000), salvaged("b", 77, 4000, 6)], PLANNED)["node"] == "b"
 
 
 def test_two_runs_choose_the_same_and_nobody_is_nobody() -> None:
     results = [salvaged("b", 1, 2, 3), salvaged("a", 1, 2, 3)]
-    assert most_advanced(results)["node"] == most_advanced(results[::-1])["node"] == "a"
-    assert most_advanced([{"msg": "no"}]) == {}
+    assert most_advanced(results, PLANNED)["node"] == most_advanced(results[::-1], PLANNED)["node"] == "a"
+    assert most_advanced([{"msg": "no"}], PLANNED) == {}
+
+
+def test_an_epoch_that_nobody_is_believed_makes_no_survivor_the_furthest() -> None:
+    liar, true = salvaged("a", LARGEST_TOLD_EPOCH, 9, 9), salvaged("b", 5, 1, 1)
+    found = most_advanced([liar, true], PLANNED)
+    assert found["node"] == "b"
+    assert raised_epoch(found, PLANNED) == 77
+    # Where there is nothing else the data are taken, and not all of what they say remembered.
+    found = most_advanced([liar], PLANNED)
+    assert found["node"] == "a"
+    assert raised_epoch(found, PLANNED) == PLANNED["believed"] + 1
+
+
+def test_data_whose_epoch_was_not_raised_as_asked_for_are_no_source() -> None:
+    for raised in (0, 76, 78, LARGEST_EPOCH):
+        wrong = salvaged("a", 5, 9, 9)
+        wrong["salvaged"]["raised"] = raised
+        assert most_advanced([wrong], PLANNED) == {}
+
+
+def test_a_preview_raises_no_epoch() -> None:
+    assert raised_epoch({"node": "a", "prepared": {"path": "-"}}, PLANNED) == 0

@@ -200,7 +200,7 @@ def test_voters_go_back_one_by_one_the_leader_last_and_only_the_orchestrator_sto
 
 def test_a_voter_whose_new_release_does_not_run_goes_back_without_waiting() -> None:
     answers = {name: on("v2", "v1", name=name) for name in VOTERS}
-    answers["b"]["probe"]["services"][SERVICE]["active"] = "activating"
+    answers["b"]["probe"]["services"][SERVICE] |= {"active": "activating", "sub": "auto-restart"}
     result = plan(
         rolled_back(answers, "v1", SERVICE), VOTERS, store_quorum(answers), voter_answers=answers, now=0
     )

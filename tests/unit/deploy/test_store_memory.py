@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleLookupError
+from ansible.plugins.loader import lookup_loader
 from ansible_collections.p2p.cluster.plugins.plugin_utils.memory.store import Kept, nothing, recall, remember
 
 from filter_plugins.p2p_quorum import store_quorum
 from filter_plugins.p2p_store import seen
 from filter_plugins.p2p_voters import Change, change
-from tests.unit.deploy.conftest import IDS, VOTERS, blank, dead, voter
+from p2p_orchestrator.leadership import EPOCH_SPAN
+from tests.unit.deploy.conftest import IDS, PROJECT, VOTERS, blank, dead, members, voter
 
-KNOWN = Kept(cluster_id="77", members=dict(IDS))
+KNOWN = Kept(cluster_id="77", members=dict(IDS), epoch=0)
 Answers = dict[str, dict[str, Any]]
 
 
@@ -67,7 +70,56 @@ def test_two_liars_make_no_store_that_is_seen() -> None:
     assert seen(hostvars(healthy() | lies), VOTERS) == KNOWN
 
 
+def test_two_liars_that_are_reached_with_one_honest_voter_leave_nobody_out() -> None:
+    few = [item for item in members() if item["name"] in "de"]
+    lies = {name: voter(name, members=few) for name in "de"}
+    for away in ("ab", "bc"):
+        answers = healthy() | lies | {name: dead() for name in away}
+        assert seen(hostvars(answers), VOTERS) == nothing()
+
+
+def test_what_a_recovery_made_is_seen_though_the_file_names_more() -> None:
+    few = [item for item in members() if item["name"] in "ab"]
+    answers = healthy() | {name: voter(name, members=few) for name in "ab"} | {"c": dead()}
+    assert seen(hostvars(answers), ("a", "b")) == Kept(cluster_id="77", members={"a": "1", "b": "2"}, epoch=0)
+
+
 KNOWN_MEMBER = {"id": "9", "learner": False, "peer_urls": [], "client_urls": ["https://127.0.0.1:2379"]}
+
+
+def at_epochs(*epochs: int) -> Answers:
+    """Return the answers of healthy voters whose orchestrators tell terms of these epochs."""
+    answers = healthy()
+    for answer, epoch in zip(answers.values(), epochs, strict=True):
+        answer["probe"]["http"]["status"]["body"]["term"] = epoch * EPOCH_SPAN + 3
+    return answers
+
+
+@pytest.mark.parametrize(
+    ("epochs", "latest"),
+    [
+        ((0, 0, 0, 0, 0), 0),
+        ((7, 7, 7, 7, 7), 7),
+        # Two of five lie, up or down.
+        ((9000, 9000, 7, 7, 7), 7),
+        ((0, 7, 7, 7, 0), 7),
+        # Two have not heard of the new one yet.
+        ((8, 8, 8, 7, 7), 8),
+    ],
+)
+def test_the_epoch_that_is_seen_is_one_that_a_majority_reaches(epochs: tuple[int, ...], latest: int) -> None:
+    assert seen(hostvars(at_epochs(*epochs)), VOTERS)["epoch"] == latest
+
+
+def test_voters_that_are_silent_raise_no_epoch_and_the_runs_own_counts() -> None:
+    answers = at_epochs(7, 7, 7, 7, 7) | {name: dead() for name in "abc"}
+    assert seen(hostvars(answers), VOTERS, raised=9) == nothing()
+    few = [
+        {**member, "client_urls": ["https://127.0.0.1:2379"]} for member in members() if member["id"] in "12"
+    ]
+    two = {name: voter(name, members=few) for name in "ab"}
+    assert seen(hostvars({name: dead() for name in VOTERS} | two), ("a", "b"), raised=9)["epoch"] == 9
+    assert seen(hostvars(at_epochs(7, 7, 7, 7, 7)), VOTERS, raised=5)["epoch"] == 7
 
 
 # -- the file -----------------------------------------------------------------------------------------------
@@ -84,6 +136,24 @@ def test_what_is_remembered_is_recalled(tmp_path: Path) -> None:
     assert path.stat().st_mtime_ns == before
 
 
+def test_the_epoch_is_never_lowered_by_another_store_either(tmp_path: Path) -> None:
+    path = tmp_path / "p2p.json"
+    tmp_path.chmod(0o700)
+    later = Kept(cluster_id="77", members=dict(IDS), epoch=1_800_000_000)
+    assert remember(path, "p2p", later)
+    other = Kept(cluster_id="78", members={"a": "5"}, epoch=3)
+    assert remember(path, "p2p", other)
+    assert recall(path, "p2p")[0] == {**other, "epoch": 1_800_000_000}
+    assert not remember(path, "p2p", other)
+
+
+def test_a_file_without_an_epoch_is_read_as_one_that_knows_none(tmp_path: Path) -> None:
+    path = tmp_path / "p2p.json"
+    path.write_text(json.dumps({"schema": 1, "cluster": "p2p", "cluster_id": "77", "members": IDS}))
+    path.chmod(0o600)
+    assert recall(path, "p2p") == (KNOWN, "")
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -94,23 +164,32 @@ def test_what_is_remembered_is_recalled(tmp_path: Path) -> None:
         '{"schema": 1, "cluster": "p2p", "cluster_id": "x", "members": {}}',
         '{"schema": 1, "cluster": "p2p", "cluster_id": "77", "members": {"a b": "1"}}',
         '{"schema": 1, "cluster": "p2p", "cluster_id": "77", "members": {"a": 1}}',
+        '{"schema": 1, "cluster": "p2p", "cluster_id": "77", "members": {}, "epoch": "1"}',
+        '{"schema": 1, "cluster": "p2p", "cluster_id": "77", "members": {}, "epoch": true}',
+        '{"schema": 1, "cluster": "p2p", "cluster_id": "77", "members": {}, "epoch": -1}',
+        '{"schema": 1, "cluster": "p2p", "cluster_id": "77", "members": {}, "epoch": 9007199254}',
     ],
 )
 def test_a_file_that_says_something_else_is_not_used(tmp_path: Path, text: str) -> None:
     path = tmp_path / "p2p.json"
     path.write_text(text)
     path.chmod(0o600)
-    known, warning = recall(path, "p2p")
+    known, why = recall(path, "p2p")
     assert known == nothing()
-    assert str(path) in warning
-    assert warning.endswith("is not used: remove it")
+    assert why.startswith(f"{path} is no memory of the store of p2p (")
 
 
-def test_a_file_that_others_can_write_is_not_used(tmp_path: Path) -> None:
+def test_a_file_that_others_can_write_ends_the_run(tmp_path: Path) -> None:
+    """Without it a run would form a store where there was one, and forget its epoch."""
     path = tmp_path / "p2p.json"
     path.write_text(json.dumps({"schema": 1, "cluster": "p2p", **KNOWN}))
     path.chmod(0o644)
-    assert "chmod 600" in recall(path, "p2p")[1]
+    lookup_loader.add_directory(str(PROJECT / "lookup_plugins"))
+    lookup = lookup_loader.get("p2p_store_known")
+    with pytest.raises(AnsibleLookupError, match=r"chmod 600\)\. .* Nothing was changed\."):
+        lookup.run([str(path)], cluster="p2p")
+    path.chmod(0o600)
+    assert lookup.run([str(path)], cluster="p2p")[0]["members"] == IDS
 
 
 # -- what it decides ----------------------------------------------------------------------------------------
@@ -128,7 +207,7 @@ def test_known_members_are_heard_when_the_file_names_others_and_no_orchestrator_
     for name in VOTERS:
         answers[name]["probe"]["http"]["status"] = {"status": None, "body": None}
     others = ("s1", "s2", "s3")
-    assert "members run on a, b, c, d, e" in find(answers, others, {})["refused"]
+    assert "members may run on a, b, c, d, e" in find(answers, others, {})["refused"]
     found = find(answers, others, {"file": "store/p2p.json", **KNOWN})
     assert found["refused"] == ""
     assert found["joiners"] == list(others)
@@ -136,7 +215,7 @@ def test_known_members_are_heard_when_the_file_names_others_and_no_orchestrator_
 
 def test_another_store_than_the_known_one_stops_a_change() -> None:
     answers = healthy() | {"s1": blank()}
-    known = {"file": "store/p2p.json", "cluster_id": "5", "members": dict(IDS)}
+    known = {"file": "store/p2p.json", "cluster_id": "5", "members": dict(IDS), "epoch": 0}
     refused = find(copy.deepcopy(answers), ("a", "b", "c", "d", "s1"), known)["refused"]
     assert "the voters work in the store 77, and the last run from this controller saw 5" in refused
-    assert "remove store/p2p.json" in refused
+    assert "copy store/p2p.json from there, or, if there is none" in refused

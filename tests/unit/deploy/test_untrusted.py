@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.leaving import still_voting
 
 from filter_plugins.p2p_authority import digests, told
 from filter_plugins.p2p_care import store_care
@@ -15,7 +16,7 @@ from filter_plugins.p2p_plan import any_drift, plan
 from filter_plugins.p2p_preflight import preflight
 from filter_plugins.p2p_quorum import gate, orchestrator_quorum, store_quorum, takes_part
 from filter_plugins.p2p_recovery import recovery_plan
-from filter_plugins.p2p_removal import removal_plan, still_voting
+from filter_plugins.p2p_removal import removal_plan
 from filter_plugins.p2p_rollback import rolled_back, target
 from filter_plugins.p2p_source import going_over, why_mixed
 from filter_plugins.p2p_voters import change
@@ -74,9 +75,7 @@ URLS = {name: f"https://{name}:2380" for name in VOTERS}
         lambda given: preflight(given, given),
         lambda given: going_over(given, "bundled", cutover=True),
         lambda given: why_mixed(given, "bundled", voters=VOTERS, cutover=False, limited=False),
-        lambda given: still_voting(
-            ["n"], store_quorum(given), voters=VOTERS, voter_answers=given, answers=given
-        ),
+        lambda given: still_voting(["n"], given, voters=VOTERS, answers=given),
         lambda given: fitness(
             given, VOTERS, asked=0, answered=0, min_free_mb=1, max_clock_skew=10, python="checkout"
         ),

@@ -11,12 +11,22 @@ import pytest
 from filter_plugins.p2p_outcome import brake, outcomes
 from filter_plugins.p2p_plan import plan
 from filter_plugins.p2p_quorum import orchestrator_quorum, store_quorum
-from filter_plugins.p2p_voters import Change, change, change_text, may_leave, voter_plan
+from filter_plugins.p2p_voters import (
+    Change,
+    change,
+    change_text,
+    is_in,
+    is_out,
+    may_leave,
+    unsure,
+    voter_plan,
+    why_not_alone,
+)
 from tests.unit.deploy.conftest import Playbook, blank, dead, voter
 
 Answers = dict[str, dict[str, Any]]
-URLS = {name: f"https://{name}:2380" for name in "abcdef"}
-IDS = {name: str(number) for number, name in enumerate("abcdef", start=1)}
+URLS = {name: f"https://{name}:2380" for name in "abcdefgh"}
+IDS = {name: str(number) for number, name in enumerate("abcdefgh", start=1)}
 
 
 def listed(voting: str, learners: str = "", unstarted: str = "") -> list[dict[str, Any]]:
@@ -45,11 +55,19 @@ def live(voting: str, learners: str = "", unstarted: str = "", **etcd: Any) -> A
     return said
 
 
-def find(answers: Answers, voters: Sequence[str], *, accept_outage: bool = False) -> Change:
+def find(
+    answers: Answers,
+    voters: Sequence[str],
+    *,
+    accept_outage: bool = False,
+    shut_out: str = "",
+    known: Mapping[str, Any] | None = None,
+) -> Change:
     """Return the change to these voters."""
     urls = {name: URLS[name] for name in voters}
-    quorum = store_quorum(answers, voters)
-    return change(answers, voters, quorum, urls, etcd_service="p2p-etcd", accept_outage=accept_outage)
+    quorum = store_quorum(answers, voters, known)
+    more: dict[str, Any] = {"accept_outage": accept_outage, "shut_out": shut_out, "known": known}
+    return change(answers, voters, quorum, urls, etcd_service="p2p-etcd", **more)
 
 
 def test_nothing_is_to_be_done_where_the_files_voters_vote() -> None:
@@ -86,13 +104,57 @@ def test_a_dead_voter_is_removed_before_another_joins() -> None:
     assert (found["joiners"], found["leavers"], found["refused"]) == (["d"], [], "")
 
 
+@pytest.mark.parametrize("answer", [None, dead()], ids=["working", "dead"])
+def test_a_member_that_is_shut_out_is_removed_before_another_joins(answer: dict[str, Any] | None) -> None:
+    answers = {**live("abc"), "d": blank()}
+    if answer is not None:
+        answers["c"] = answer
+    found = find(answers, "abd", shut_out="c")
+    assert [(item["name"], item["id"]) for item in found["drop"]] == [("c", "3")]
+    assert (found["joiners"], found["leavers"], found["refused"]) == (["d"], [], "")
+    assert found["join_via"] != "c"
+    assert change_text(found)[0] == "removed first: c (its certificates are to be denied)"
+
+
+def test_who_counts_goes_after_those_that_do_not() -> None:
+    """A store lets a member go only while those that count are most of the others, dead ones included."""
+    answers = {**live("abcde"), "d": dead(), "e": dead(), "f": blank()}
+    found = find(answers, "abf", shut_out="c")
+    assert [item["name"] for item in found["drop"]] == ["d", "e", "c"]
+    assert found["refused"] == ""
+
+
+def test_the_one_that_leads_is_shut_out_too() -> None:
+    found = find({**live("abcde"), "f": blank()}, "bcdef", shut_out="a")
+    assert ([item["name"] for item in found["drop"]], found["refused"]) == (["a"], "")
+    assert (found["join_via"], found["leavers"]) == ("b", [])
+
+
+def test_who_is_shut_out_does_not_take_the_quorum_with_it() -> None:
+    answers = {**live("abc"), "b": dead(), "d": blank()}
+    refused = find(answers, "abd", shut_out="c")["refused"]
+    assert refused.startswith("without c 1 of 2 members would count, a quorum is 2: mend first: b (")
+    assert find(answers, "abd", shut_out="c", accept_outage=True)["refused"] == ""
+
+
+def test_a_list_that_few_members_tell_shuts_nobody_out() -> None:
+    answers = {**live("abcde"), "b": dead(), "c": dead(), "d": dead(), "f": blank()}
+    assert find(answers, "abcdf", shut_out="e")["refused"]
+
+
+def test_who_votes_by_the_file_is_not_shut_out() -> None:
+    assert find(live("abc"), "abc", shut_out="c")["drop"] == []
+
+
 @pytest.mark.parametrize("liar", ["c", "d"], ids=["voter", "stranger"])
 def test_one_node_that_lists_a_healthy_voter_as_another_member_removes_none(liar: str) -> None:
     lie = [item | {"name": "ghost"} if item["name"] == "a" else item for item in listed("abc")]
     told = voter(liar, member_id=IDS[liar], version="3.4.23", members=lie, raft_index=1 << 53)
     found = find({**live("abc"), liar: told}, "abc")
     assert found["drop"] == []
-    assert found["refused"] == ""
+    # Without a memory a voter's other list has to be looked at; a stranger's is nothing.
+    assert ("c and a, b list different members" in found["refused"]) is (liar == "c")
+    assert found["refused"] == "" or liar == "c"
 
 
 def test_a_dead_voter_that_the_file_keeps_stays_a_member() -> None:
@@ -139,9 +201,29 @@ def test_what_another_change_left_over_is_removed(left: Mapping[str, str]) -> No
 
 def test_a_removed_member_that_runs_on_is_cleaned_up() -> None:
     answers = {**live("abc"), "d": voter("d", error="connection refused", member_id=None)}
-    answers["d"]["probe"]["services"]["p2p-etcd"]["load"] = "loaded"
+    answers["d"]["probe"]["services"]["p2p-etcd"] = {"load": "loaded", "active": "activating"}
     found = find(answers, "abc")
-    assert (found["idle"], found["leavers"]) == (["d"], [])
+    assert (found["idle"], found["leavers"], found["refused"]) == (["d"], [], "")
+
+
+@pytest.mark.parametrize("etcd", [{"member_id": "9"}, {"member_id": None}])
+def test_a_member_that_works_is_no_leftover_whoever_says_so(etcd: dict[str, Any]) -> None:
+    """Four lying nodes list themselves alone, and the data of a healthy voter would be cleaned up."""
+    answers = {**live("bcd"), "a": voter("a", **etcd)}
+    answers["a"]["probe"]["services"]["p2p-etcd"]["load"] = "loaded"
+    found = find(answers, "bcd")
+    assert (found["idle"], found["refused"]) == ([], "")
+    assert "its own etcd member works" in found["alive"]["a"]
+    result = made(answers, "bcd")
+    assert (result["refused"], result["leavers"]) == (found["alive"], [])
+    assert "a" not in (*result["others"], *result["unchanged"])
+
+
+def test_without_a_memory_the_voters_of_a_shortened_file_do_not_outvote_a_member() -> None:
+    answers = live("cde") | {"c": live("abcde")["c"]}
+    found = find(answers, "cde")
+    assert "c and d, e list different members" in found["refused"]
+    assert find(live("cde"), "cde")["refused"] == ""
 
 
 @pytest.mark.parametrize(
@@ -196,6 +278,78 @@ def test_a_voter_leaves_only_while_the_others_hold_the_quorum(
     assert may_leave(store_quorum(answers), "a", stay, accept_outage=True)["allowed"]
 
 
+def test_a_voter_does_not_leave_on_the_word_of_few() -> None:
+    """Two that lie list themselves and the one that is to leave, whose data would go."""
+    answers = live("abcde") | {name: dead() for name in "de"}
+    for name in "ab":
+        answers[name]["probe"]["etcd"]["members"] = listed("abc")
+    stay = orchestrator_quorum({name: answers[name] for name in "ab"})
+    why = unsure(answers, "abcde", {})
+    assert "more than half of" in why
+    verdict = may_leave(store_quorum(answers), "c", stay, unsure=why)
+    assert verdict == {"allowed": False, "reason": why}
+    assert unsure(live("abcde"), "abcde", {}) == ""
+
+
+@pytest.mark.parametrize(
+    ("lists", "out"),
+    [
+        ({}, True),
+        ({"b": "abcd"}, True),
+        ({"b": "abcd", "c": "abcd", "d": "abcd"}, False),
+        # Too few say the same.
+        ({"b": "bcde", "c": "bcdf"}, False),
+    ],
+)
+def test_the_data_of_one_that_left_go_when_most_voters_say_that_it_is_out(
+    lists: Mapping[str, str], out: bool
+) -> None:
+    answers = {name: answer for name, answer in live("bcd").items() if name in "bcd"}
+    for name, told in lists.items():
+        answers[name]["probe"]["etcd"]["members"] = listed(told)
+    verdict = is_out(answers, "a", "abcd")
+    assert verdict["allowed"] is out
+    assert out or "a" in verdict["reason"]
+
+
+def test_voters_that_came_by_the_word_of_liars_send_nobody_away() -> None:
+    """Two that lie let three new ones into a store of their own, and these tell what they found there."""
+    answers = live("abc") | {name: live("defgh")[name] for name in "defgh"}
+    for name in "abc":
+        answers[name] = live("abcde")[name]
+    assert "more than half of" in unsure(answers, "abcde", {})
+    assert not is_out(answers, "a", "abcde")["allowed"]
+
+
+def joined(says: Mapping[str, str], *, voting: bool) -> dict[str, Any]:
+    """Return what is known of a joining `f` when each voter lists the members that `says` gives."""
+    answers = {name: live(told, learners="" if voting else "f")[name] for name, told in says.items()}
+    return is_in(answers, "f", URLS["f"], "abcde", voting=voting)
+
+
+def test_a_node_starts_as_a_member_when_most_members_list_it() -> None:
+    all_of_them = dict.fromkeys("abcde", "abcde")
+    verdict = joined(all_of_them, voting=False)
+    assert verdict["allowed"]
+    assert verdict["initial_cluster"] == ",".join(f"{name}={URLS[name]}" for name in "abcdef")
+    assert joined(dict.fromkeys("abc", "abcde"), voting=False)["allowed"]
+    lies = dict.fromkeys("de", "de")
+    verdict = joined(lies | dict.fromkeys("abc", "abcde"), voting=False)
+    assert verdict["initial_cluster"] == ",".join(f"{name}={URLS[name]}" for name in "abcdef")
+    assert not joined(lies, voting=False)["allowed"]
+    assert not is_in(live("abcde"), "f", URLS["f"], "abcde", voting=False)["allowed"]
+
+
+def test_a_voter_is_counted_on_when_it_is_in_the_store_of_most() -> None:
+    answers = live("abcdef")
+    assert is_in(answers, "f", URLS["f"], "abcde", voting=True)["allowed"]
+    elsewhere = live("abcdef", cluster_id="99")["f"]
+    for own, why in ((elsewhere, "works in the store 99"), (dead(), "does not answer")):
+        assert why in is_in({**answers, "f": own}, "f", URLS["f"], "abcde", voting=True)["reason"]
+    learner = live("abcde", learners="f")
+    assert "as a learner still" in is_in(learner, "f", URLS["f"], "abcde", voting=True)["reason"]
+
+
 def made(answers: Answers, voters: str) -> dict[str, Any]:
     """Return the run's plan."""
     quorum = store_quorum(answers)
@@ -216,6 +370,15 @@ def test_nobody_is_planned_twice() -> None:
     assert result["record_holders"] == list("bcd")
     # The record is taken through a member that stays.
     assert result["quorum"]["counting"][-1] == "a"
+
+
+def test_who_is_removed_first_holds_no_record() -> None:
+    answers = {**live("abcde"), "f": blank()}
+    found = find(answers, "bcdef", shut_out="a")
+    asked = {name: answers[name] for name in "bcde"}
+    quorum = store_quorum(answers)
+    result = voter_plan(plan(answers, "bcdef", quorum, voter_answers=asked, now=1.0), found, "bcdef")
+    assert result["quorum"]["counting"] == list("bcde")
 
 
 @pytest.mark.parametrize(("name", "does"), [("d", "is to vote"), ("a", "is to leave")])
@@ -275,3 +438,15 @@ def test_a_refused_run_says_why(playbook: Playbook, fleet_file: Path, words: Seq
     assert code != 0
     assert why in output, output
     assert "Nothing was changed" in output
+
+
+def test_earlier_voters_are_denied_once_most_voters_say_that_none_of_them_votes() -> None:
+    known = {"cluster_id": "77", "members": {}}
+    assert why_not_alone(live("bcd"), "bcd", known) == ""
+    assert why_not_alone({**live("bcd"), "b": dead()}, "bcd", known) == ""
+    assert why_not_alone(live("abcd"), "bcd", known) == "the store still has the members a"
+    assert "only d of the voters b, c, d can tell" in why_not_alone(
+        {**live("bcd"), "b": dead(), "c": dead()}, "bcd", known
+    )
+    few = {**live("bcd"), "b": live("b")["b"], "c": blank()}
+    assert "more than half must" in why_not_alone(few, "bcd", known)

@@ -30,6 +30,7 @@ OPTIONS: dict[str, Any] = {
     "imports": ["aiohttp"],
     "reach": [{"voter": "v1", "host": "192.0.2.1", "port": 8770, "service": "orchestrator"}],
     "voter": True,
+    "etcd": {"endpoint": "https://127.0.0.1:2379"},
     "log_lines": 12,
 }
 
@@ -85,6 +86,11 @@ def test_an_answer_that_fits_says_the_same_behind_the_door() -> None:
         peer["name"] for peer in raw["http"]["status"]["body"]["peers"]
     ]
     assert "settings_sha256" not in body  # a release that does not tell is believed
+
+
+def test_a_node_that_was_not_asked_about_the_store_says_nothing_of_it() -> None:
+    for options in (OPTIONS | {"etcd": None}, {key: OPTIONS[key] for key in OPTIONS if key != "etcd"}):
+        assert read.probe(recorded(), options)["etcd"] is None
 
 
 @pytest.mark.parametrize("sample", ["leader", "noleader"])

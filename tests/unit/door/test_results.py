@@ -84,6 +84,7 @@ def test_what_is_documented_is_what_goes_on(module: str) -> None:
         ("p2p_member", {"members": [], "initial_cluster": "a=http://x\nEVIL=1"}, "initial_cluster"),
         ("p2p_member", {"members": [{"id": "x"}]}, "p2p_member.members[0].id"),
         ("p2p_maintenance", {"record": {"id": "'; touch x"}}, "p2p_maintenance.record.id"),
+        ("p2p_epoch", {"epoch": 1 << 60}, "p2p_epoch.epoch"),
         ("p2p_etcd_archive", {"archive": {"arch": "../x"}}, "p2p_etcd_archive.archive"),
         ("p2p_release", {"diff": [{"before": 5}]}, "p2p_release.diff"),
         ("p2p_etcd_salvage", {"salvaged": {"epoch": 1, "revision": 2}}, "p2p_etcd_salvage.salvaged: without"),

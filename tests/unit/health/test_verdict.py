@@ -90,6 +90,9 @@ def test_no_quorum() -> None:
             given[name] = _says(name, peers=peers)
     verdict, kinds = _kinds(given)
     assert (verdict, kinds[0]) == ("critical", "no_quorum")
+    assert report(given, fleet())["cluster"]["problems"][0]["evidence"].endswith(
+        "for good: recover.yml --check"
+    )
 
 
 def test_a_voter_that_ssh_cannot_reach_still_holds_up_the_quorum() -> None:
