@@ -527,6 +527,9 @@ class Fleet:
             return cls(source, {}, [])
         sections: dict[str, yaml.Node] = {}
         for key, value in tree.value:
+            if not isinstance(key, yaml.ScalarNode):
+                source.refuse_node(key, "this key is no text; a fleet file begins with 'hosts:'")
+                continue
             if key.value in ("hosts", "p2p_voters") and key.value in sections:
                 source.refuse_node(key, f"{key.value!r} stands here a second time; merge the two")
             sections[key.value] = value

@@ -74,7 +74,9 @@ def deploy(fleet: Path, *arguments: str, state: Path | None = None, codes: tuple
     """
     inventory = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
     words = ["ansible-playbook", "-i", str(inventory), "-i", str(fleet), "deploy.yml", *arguments]
-    env = os.environ | {"P2P_STATE_DIR": str(state or state_dir()), "ANSIBLE_FORCE_COLOR": "0"}
+    # A preview may foretell changes here, which the scenario's own may not.
+    env = {name: value for name, value in os.environ.items() if name != "ANSIBLE_CALLBACKS_ENABLED"}
+    env |= {"P2P_STATE_DIR": str(state or state_dir()), "ANSIBLE_FORCE_COLOR": "0"}
     run = subprocess.run(
         words, cwd=ROOT, env=env, stdout=PIPE, stderr=STDOUT, text=True, check=False, timeout=RUN_S
     )

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-HOST = "ssh_user: root, role: cpu, status: ready, p2p_enabled: true, memory_gb: 1, cpus: 1"
+HOST = "role: cpu, status: ready, p2p_enabled: true, memory_gb: 1, cpus: 1"
 FLEET = f"""
 hosts:
   hetzner-cpu1: {{ssh_host: 127.0.32.1, tailscale_ip: 100.64.0.1, {HOST}}}
@@ -68,10 +68,12 @@ class Operator:
         """Where each node's files arrive."""
         return self.folder / "out"
 
-    def play(self, *arguments: str, fails: bool = False, secret: str = "", **extra: Any) -> str:
+    def play(
+        self, *arguments: str, fails: bool = False, secret: str = "", fleet: str = FLEET, **extra: Any
+    ) -> str:
         """Run the play and return what it printed; `secret` is the passphrase, in a file as an operator has it."""
         self.out.mkdir(exist_ok=True)
-        (self.folder / "distributed_hosts.yaml").write_text(FLEET)
+        (self.folder / "distributed_hosts.yaml").write_text(fleet)
         (self.folder / "play.yml").write_text(PLAY)
         command = [str(Path(sys.executable).parent / "ansible-playbook"), str(self.folder / "play.yml")]
         command += ["-i", str(self.folder / "distributed_hosts.yaml"), *arguments]
@@ -137,9 +139,9 @@ def test_preview_run_and_second_run(operator: Operator) -> None:
     assert changed_tasks(again) == changed_tasks(operator.play("--check", "--diff")) == []
 
     nodes = operator.delivered()
-    orchestrator = {f"/etc/ringrift/tls/{name}" for name in ("ca.crt", "node.crt", "node.key")}
+    orchestrator = {f"/etc/ringrift/tls/{name}" for name in ("ca.crt", "node.crt", "node.key", "denied")}
     etcd = {f"/etc/p2p-etcd/tls/{name}" for name in ("ca.crt", "node.crt", "node.key", "crl.pem")}
-    assert set(nodes["hetzner-cpu1"]) == orchestrator | etcd | {"/etc/ringrift/tls/denied"}
+    assert set(nodes["hetzner-cpu1"]) == orchestrator | etcd
     assert set(nodes["vast-28918742"]) == orchestrator
     for path, file in nodes["hetzner-cpu1"].items():
         assert set(file) == {"path", "content", "mode", "owner", "group", "secret", "live"}
@@ -160,6 +162,41 @@ def test_preview_run_and_second_run(operator: Operator) -> None:
         server.load_cert_chain(operator.folder / "node.crt", operator.folder / "node.key")
 
 
+def test_each_node_gets_the_part_of_the_list_that_counts_for_it(operator: Operator) -> None:
+    operator.play()
+    stolen = _serial(operator, "nebius-h100-3")
+    left = _serial(operator, "vast-28918742")
+    # The one that voted is taken out of the file, and so is the one that did not.
+    file = FLEET.replace("nebius-h100-3]", "hetzner-cpu4]").replace("  nebius-h100-3:", "  hetzner-cpu4:")
+    file = file.replace("  vast-28918742:", "  vast-2:")
+    given: dict[str, Any] = {"p2p_identity_removed": ["nebius-h100-3", "vast-28918742"]}
+    preview = operator.play("--check", "--diff", fleet=file, **given)
+    real = operator.play("--diff", fleet=file, **given)
+    assert changed_tasks(preview) == changed_tasks(real)
+    assert changed_tasks(operator.play(fleet=file, **given)) == []
+    nodes = operator.delivered()
+    told = {name: nodes[name]["/etc/ringrift/tls/denied"]["content"] for name in ("hetzner-cpu1", "vast-2")}
+    assert stolen in told["hetzner-cpu1"]
+    assert left in told["hetzner-cpu1"]
+    assert told["vast-2"] == f"{stolen}  # nebius-h100-3\n"
+
+
+def test_a_preview_foretells_once_that_a_stolen_voter_is_denied(operator: Operator) -> None:
+    operator.play()
+    # As at the end of voters.yml, which named it at its beginning: others that vote no longer are denied then.
+    voters = {"p2p_identity_deny_former_voters": True, "__p2p_identity_removed": []}
+    given: dict[str, Any] = voters | {"p2p_identity_removed": ["hetzner-cpu2"]}
+    preview = operator.play("--check", "--diff", **given, p2p_identity_voters=["hetzner-cpu1"])
+    assert f"+denied {_serial(operator, 'nebius-h100-3')}: a certificate of nebius-h100-3" in preview
+    assert _serial(operator, "hetzner-cpu2") not in preview
+
+
+def _serial(operator: Operator, node: str) -> str:
+    """Return a node's serial as lists of denied certificates have it."""
+    text = next(line for line in (operator.state / "issued").read_text().splitlines() if f" {node} " in line)
+    return text.split()[0]
+
+
 def test_limit_to_one_node_gives_the_same_files_and_leaves_the_others_alone(operator: Operator) -> None:
     operator.play("--limit", "hetzner-cpu1")
     assert {p.name for p in (operator.state / "leaves").iterdir()} == {"hetzner-cpu1.pem"}
@@ -177,7 +214,7 @@ def test_limit_to_one_node_gives_the_same_files_and_leaves_the_others_alone(oper
 
 def test_no_key_and_no_passphrase_is_shown_however_talkative_the_run(operator: Operator) -> None:
     text = operator.play("-vvvv", "--diff", secret="correct horse")
-    due = {"p2p_identity_leaf_days": 200, "p2p_identity_renew_below_days": 100}
+    due: dict[str, Any] = {"p2p_identity_leaf_days": 200, "p2p_identity_renew_below_days": 100}
     refusal = operator.play("-vvvv", "--diff", fails=True, secret="wrong stable", **due)
     assert "p2p_identity_passphrase does not open the CA's key" in refusal
     text += refusal
@@ -247,7 +284,7 @@ def test_second_controller_takes_over_with_the_bundle_of_most_voters(
     for said in (preview, text):
         assert f"nebius-h100-3 ({'f' * 12}): another ca.crt than 2 of 3 voters carry ({digest[:12]})" in said
     nodes = second.delivered()
-    assert set(nodes["vast-28918742"]) == {f"{voter}/ca.crt"}, (
+    assert set(nodes["vast-28918742"]) == {f"{voter}/ca.crt", f"{voter}/denied"}, (
         "a node keeps its certificate while it learns the next CA"
     )
     assert nodes["vast-28918742"][f"{voter}/ca.crt"]["content"].startswith(bundle)

@@ -50,6 +50,7 @@ class Controller:
             "nodes": list(self.nodes),
             "removed": [],
             "voters": [],
+            "called": [],
             "seen": {},
             "known": [],
             "adopt": "",

@@ -129,3 +129,41 @@ def test_a_ca_that_was_there_is_told(controller: Controller) -> None:
         False,
         True,
     ]
+
+
+def names(text: str) -> list[str]:
+    """Return whose certificates a list denies."""
+    return sorted(line.split("# ")[1] for line in text.splitlines())
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_who_is_called_by_nobody_gets_what_is_denied_of_voters(
+    controller: Controller, *, check_mode: bool
+) -> None:
+    controller.run()
+    stays = ["hetzner-cpu1", "hetzner-cpu2"]
+    # One that votes no longer and stays in the fleet is called by nobody.
+    found = controller.run(nodes=[], voters=stays, called=stays)
+    assert (names(found["denied"]), found["denied_callees"]) == (["hetzner-cpu3"], "")
+    found = controller.run(**gone(LEAVER, called=stays), check_mode=check_mode)
+    assert names(found["denied"]) == ["hetzner-cpu3", LEAVER]
+    assert found["denied_callees"] == ""
+    found = controller.run(**gone("hetzner-cpu2", called=stays[:1]), check_mode=check_mode)
+    assert names(found["denied_callees"]) == ["hetzner-cpu2"]
+    # A later voter of a name has all that this name ever had denied.
+    found = controller.run(**gone(LEAVER, called=[*stays, LEAVER]), check_mode=check_mode)
+    assert LEAVER in names(found["denied_callees"])
+
+
+def test_what_ran_out_leaves_the_list_of_every_node_only_when_that_changes(controller: Controller) -> None:
+    controller.run()
+    called = ["hetzner-cpu1", "hetzner-cpu2"]
+    before = controller.run(**gone("hetzner-cpu3", called=called))["denied_callees"]
+    assert names(before) == ["hetzner-cpu3"]
+    controller.later(days=91)
+    controller.run()
+    found = controller.run(**gone(LEAVER, called=called))
+    assert LEAVER in names(found["denied"])
+    assert found["denied_callees"] == before
+    found = controller.run(**gone("hetzner-cpu2", called=called[:1]))
+    assert set(names(found["denied_callees"])) == {"hetzner-cpu2"}

@@ -23,6 +23,11 @@ REFUSED = {
     "control_character": ("hosts:\n  a: \x01\n", "2:6", "not YAML: control characters are not allowed"),
     "empty_file": ("# nothing\n", "1:1", "this file is empty; a fleet file begins with 'hosts:'"),
     "not_a_mapping": ("- a\n- b\n", "1:1", "this file is no mapping; a fleet file begins with 'hosts:'"),
+    "key_no_text": (
+        f"? [hosts]\n: x\nhosts:\n  a: {HOST}\n",
+        "1:3",
+        "this key is no text; a fleet file begins with 'hosts:'",
+    ),
     "no_hosts": (
         "# comment\nhost:\n  a: 1\n",
         "2:1",

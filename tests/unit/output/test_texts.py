@@ -35,6 +35,8 @@ RECOVERY: Any = {
     "quorum": {"members": [], "counting": []},
     "told": {"v": EVIL},
     "left_out": {"w": EVIL},
+    "former": [],
+    "possible": True,
     "snapshot": "",
     "sources": [],
     "members": [],
@@ -46,8 +48,9 @@ SSH = {"ansible_host": "host", "ansible_ssh_args": ""}
 TEXTS = {
     "plan": plan_text(PLAN),
     "outcome": outcome_text(OUTCOMES),
-    "removal": removal_text({**PLAN, "revocations": {}, "gone": []}),
+    "removal": removal_text({**PLAN, "revocations": {}, "gone": [], "contradicting": {"v": EVIL}}),
     "recovery": recovery_text(RECOVERY),
+    "recovery refused": recovery_text(RECOVERY | {"possible": False}),
     "unreached": list(
         unreached(
             {
