@@ -7,12 +7,12 @@ import os
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import testinfra
 
 from tests.integration.deploy import live
+from tests.integration.deploy.live import status
 
 VOTERS = ("nebius-h100-3", "hetzner-cpu3", "vultr-a100-20gb-2")
 PATIENCE_S = 120.0
@@ -31,14 +31,6 @@ def node(name: str) -> testinfra.host.Host:
 def checkout(name: str) -> str:
     """Return where a node's checkout is."""
     return HOMES.get(name, "/root/ringrift")
-
-
-def status(name: str) -> dict[str, Any]:
-    """Return what a node answers on /status, or {} when it does not answer."""
-    url = "http://127.0.0.1:8770/status"
-    script = f"import urllib.request as r; print(r.urlopen('{url}', timeout=5).read().decode())"
-    answer = node(name).run("python3 -c %s", script)
-    return json.loads(answer.stdout) if answer.succeeded else {}
 
 
 def show(name: str, what: str) -> str:

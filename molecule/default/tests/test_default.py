@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 import testinfra
 
+from tests.integration.deploy.live import status
 from tests.support.leaks import leaks
 
 VOTERS = ("nebius-backbone-1", "hetzner-cpu1", "vultr-a100-20gb")
@@ -25,17 +25,6 @@ EXPOSURE = 2.0
 def node(name: str) -> testinfra.host.Host:
     """Return the Testinfra host of a container."""
     return testinfra.get_host(f"docker://{name}")
-
-
-def status(name: str) -> dict[str, Any]:
-    """Return what a node answers on /status, or {} when it does not answer.
-
-    Asked on the node itself, with its own Python: the image holds no curl.
-    """
-    url = "http://127.0.0.1:8770/status"
-    script = f"import urllib.request as r; print(r.urlopen('{url}', timeout=10).read().decode())"
-    answer = node(name).run("python3 -c %s", script)
-    return json.loads(answer.stdout) if answer.succeeded else {}
 
 
 def leaders(names: tuple[str, ...]) -> set[str | None]:

@@ -118,7 +118,8 @@ def test_a_node_speaks_for_itself_alone() -> None:
     before = deployed.refusals(VOTER, "impostor")
     assert knock(LEAVER, VOTER, HEARTBEAT, deployed.held(LEAVER), speaks_for=VOTERS[1])["status"] == 403
     assert deployed.refusals(VOTER, "impostor") == before + 1
-    logged("p2p_orchestrator", f"reason=impostor node={VOTERS[1]}")
+    # Whose certificate it is, whoever it speaks for.
+    logged("p2p_orchestrator", f"reason=impostor node={LEAVER}")
 
 
 @pytest.mark.parametrize(
@@ -229,10 +230,16 @@ def test_a_removed_node_stays_out(smaller_fleet: Path) -> None:
     assert knock(COMER, VOTER, HEARTBEAT, stolen, speaks_for=STOLEN)["status"] == 200
     assert knock(COMER, VOTER, PEER, stolen)["status"] == 200
     assert knock(VOTER, VOTER, CLIENT, stolen)["status"] == 200
-    before = {name: deployed.processes(name) for name in VOTERS}
+    before = {name: deployed.processes(name) for name in (*VOTERS, COMER)}
     removed = json.dumps({"p2p_identity_removed": [LEAVER, STOLEN]})
-    deploy(smaller_fleet, "-e", removed, "--limit", "voters")
-    assert {name: deployed.processes(name) for name in VOTERS} == before
+    run = ("-e", removed, "--limit", f"voters,{COMER}")
+    assert "/etc/ringrift/tls/denied" in deploy(smaller_fleet, *run, "--check", "--diff")
+    deploy(smaller_fleet, *run)
+    assert {name: deployed.processes(name) for name in (*VOTERS, COMER)} == before
+    # It calls the voters alone: what one had as a voter counts for it, and what another had does not.
+    told = deployed.on(COMER, "cat", "/etc/ringrift/tls/denied").split()
+    assert told == [deployed.serial(stolen), "#", STOLEN]
+    logged("p2p_orchestrator", "event=deny_list_read", COMER)
     for voter in VOTERS:
         counted = deployed.refusals(voter, "denied")
         shown = partial(knock, COMER, voter, HEARTBEAT, left, speaks_for=LEAVER)

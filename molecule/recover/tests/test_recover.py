@@ -28,6 +28,8 @@ DATA = "/var/lib/p2p-etcd"
 # Terms of one recovery epoch.
 SPAN = 1_000_000
 LONG_S = 120
+RECORD = "/var/lib/p2p-recovery/p2p.json"
+FOREIGN = {"id": "elsewhere-7-7", "who": "ann@elsewhere", "playbook": "recover.yml", "since": 5.0}
 
 Play = Callable[..., tuple[int, str]]
 
@@ -99,6 +101,28 @@ def lost(name: str) -> bool:
     return bool(told) and not told["leader_id"] and not told["voter_quorum_ok"]
 
 
+def held() -> dict[str, str]:
+    """Return which run holds the record of a recovery, by voter, and for the controller by its file."""
+    asked = {name: live.module(name, "p2p_recovery_record", {"path": RECORD})["record"] for name in VOTERS}
+    folder = Path(os.environ["P2P_STATE_DIR"], "recovery")
+    asked |= {str(path): json.loads(path.read_text())["record"] for path in folder.glob("*")}
+    return {name: record["id"] for name, record in asked.items() if record}
+
+
+def refused_beside_another_run(play: Play, words: Sequence[str], voter: str, survivor: str) -> None:
+    """Have another run hold the record of a voter, and see that a recovery stops nothing meanwhile."""
+    live.module(voter, "p2p_recovery_record", {"path": RECORD, "state": "held", "run": FOREIGN})
+    before = live.processes(survivor)
+    for mode in ((), ("--check",)):
+        code, output = play("recover.yml", *words, *mode)
+        assert code != 0
+        assert "ann@elsewhere holds the recovery record of this voter with recover.yml" in output
+        assert "-e p2p_maintenance_break=elsewhere-7-7" in output
+        # Those that the refused run got were given back.
+        assert held() == {voter: "elsewhere-7-7"}
+    assert live.processes(survivor) == before
+
+
 def snapshots() -> list[Path]:
     return sorted(Path(os.environ["P2P_STATE_DIR"], "snapshots/p2p").rglob("*.db"))
 
@@ -154,11 +178,16 @@ def test_two_of_three_destroyed_and_a_stale_leader_comes_back(play: Play, newer:
         assert f"{gone}: holds no data" in output
         assert "the run is confirmed with -e p2p_recover_confirm=p2p" in output
 
-        code, output = play("recover.yml", *newer, "-e", "p2p_recover_confirm=p2p")
+        confirmed = (*newer, "-e", "p2p_recover_confirm=p2p")
+        refused_beside_another_run(play, confirmed, other, survivor)
+        code, output = play("recover.yml", *confirmed, "-e", "p2p_maintenance_break=elsewhere-7-7")
         assert code == 0, output[-4000:]
+        assert held() == {}
         settled()
     # No term, and so no token, of the lost store can come again.
     assert term() > before + SPAN
+    kept = json.loads(Path(os.environ["P2P_STATE_DIR"], "store/p2p.json").read_text())
+    assert kept["epoch"] == term() // SPAN
     assert f"{survivor}.found.db" in {path.name for path in snapshots()}
     assert live.on(survivor, "sh", "-c", f"ls -d {DATA}.before-*/member")
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -118,13 +119,17 @@ def address(node: str) -> str:
 
 def status(node: str) -> dict[str, Any]:
     """Return what a node answers on /status, or {} when it does not answer."""
-    url = "http://127.0.0.1:8770/status"
-    script = f"import urllib.request as r; print(r.urlopen('{url}', timeout=10).read().decode())"
+    if not (host := address(node)):
+        return {}  # its machine is off
     try:
-        answer: dict[str, Any] = json.loads(on(node, "python3", "-c", script))
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired, ValueError):
+        # From here: a Python started on the node for each question would keep it busy.
+        with closing(http.client.HTTPConnection(host, 8770, timeout=10)) as connection:
+            connection.request("GET", "/status")
+            response = connection.getresponse()
+            answer: dict[str, Any] = json.loads(response.read())
+    except (OSError, http.client.HTTPException, ValueError):
         return {}
-    return answer
+    return answer if response.status == http.HTTPStatus.OK else {}
 
 
 def leader(nodes: Sequence[str]) -> str | None:

@@ -1,4 +1,4 @@
-"""The second `check` of every Molecule scenario fails on any change that it foretells."""
+"""A `check` of a Molecule scenario after `converge` fails on any change that it foretells."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 PROJECT = Path(__file__).parents[3]
+DEPLOYED_ELSEWHERE = {"identity", "known_issues", "recover", "upgrade", "voters"}
+"""Scenarios that begin with a deploy which the others preview and repeat."""
 PLAY = """
 - hosts: localhost
   gather_facts: false
@@ -60,10 +62,13 @@ def test_a_preview_after_converge_may_foretell_nothing(
     assert ("still foretells changes: localhost (1)" in done.stdout) is bool(code)
 
 
-def test_every_scenario_previews_before_converge_and_after_idempotence() -> None:
+def test_scenarios_preview_before_converge_and_after_idempotence() -> None:
     shared = yaml.safe_load((PROJECT / ".config/molecule/config.yml").read_text())
     for scenario in (PROJECT / "molecule").glob("*/molecule.yml"):
         own = yaml.safe_load(scenario.read_text()).get("scenario", {})
         steps = own.get("test_sequence", shared["scenario"]["test_sequence"])
+        if scenario.parent.name in DEPLOYED_ELSEWHERE:
+            assert not {"check", "idempotence"} & {*steps}, scenario
+            continue
         first, second = (place for place, step in enumerate(steps) if step == "check")
         assert first < steps.index("converge") < steps.index("idempotence") < second, scenario
