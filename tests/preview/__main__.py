@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.preview.compare import Event, Row, compare, drift_disagreements, problems
-from tests.preview.fleet import PROJECT, Fleet, containers, shell, wait_for_cluster
+from tests.preview.fleet import AT_ONCE, PROJECT, Fleet, containers, shell, wait_for_cluster
 from tests.preview.states import OTHERS, START_STATES, VOTERS
 
 LOCK = (PROJECT / "requirements/node.txt").read_text()
@@ -123,7 +123,7 @@ def deploy(harness: Harness) -> None:
     older = [name for name, state in START_STATES.items() if state.first == "older"]
     harness.fleet.run("deploy.yml", "--limit", ",".join(older), "-e", OLDER)
     wait_for_cluster(VOTERS)
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(shell, START_STATES, [state.script for state in START_STATES.values()]))
     health_agrees = harness.health()
     titles = {name: state.title for name, state in START_STATES.items()}

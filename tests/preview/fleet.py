@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,20 +20,23 @@ PROJECT = Path(__file__).parents[2]
 IMAGE = "p2p-cluster/node:debian-12"
 # What this machine knows about its way to the package index, shared with the nodes if it is there.
 SHARED = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")
+# On the nodes: what a release is installed from.
+WHEELS = "/srv/wheels"
 OPTIONS = (
     *("--cap-add", "SYS_ADMIN", "--cap-add", "SYS_PTRACE", "--tmpfs", "/run", "--tmpfs", "/run/lock"),
     *("-v", "/sys/fs/cgroup:/sys/fs/cgroup:rw", "--stop-signal", "SIGRTMIN+3", "--network", NETWORK),
 )
 BOOTED = "until systemctl is-system-running | grep -Eq 'running|degraded'; do sleep 0.1; done"
 PATIENCE = 900
+AT_ONCE = 4
 
-# All that a preview must leave as it is: files, packages, units, and the processes that last. The time of a
-# home itself tells only that a run's temporary folder was there, and is gone.
+# All that a preview must leave as it is: files, packages, units, and the processes that last. Whatever is
+# done to a file or a folder sets the time of its last change, which nobody can set. That of a home itself
+# tells only that a run's temporary folder was there, and is gone.
 STATE = r"""
 find /etc /opt /root /home /usr/local -xdev \
   '(' -path /root -o -path '/home/*' ! -path '/home/*/*' ')' -printf '%y %m %U %G %p\n' \
-  -o -printf '%y %m %U %G %s %T@ %p %l\n' | sort
-find /etc /opt /root /home /usr/local -xdev -type f -print0 | sort -z | xargs -0 sha256sum
+  -o -printf '%y %m %U %G %s %i %C@ %p %l\n' | sort
 sha256sum /var/lib/dpkg/status
 systemctl list-unit-files --no-legend --no-pager
 systemctl show '*.service' '*.socket' -p Id,ActiveState,MainPID,NRestarts,ActiveEnterTimestamp
@@ -65,8 +69,8 @@ class Fleet:
         self.reports, self.identity = folder / "reports", folder / "identity"
         self._hosts = {
             name: {
+                # Told an `ssh_user`, the connection to a container asks for Docker's version at every task.
                 "ssh_host": name,
-                "ssh_user": "root",
                 "role": "test",
                 "status": "ready",
                 "p2p_enabled": True,
@@ -109,7 +113,8 @@ class Fleet:
         }
         command = [str(Path(sys.executable).with_name("ansible-playbook"))]
         command += ["-i", str(self._fleet), "-i", str(self._reach), playbook]
-        command += ["-e", f"p2p_health_report_dir={self.reports}", *words]
+        command += ["-e", f"p2p_health_report_dir={self.reports}", "-e", f"p2p_venv_wheelhouse={WHEELS}"]
+        command += words
         with output.open("w") as stream:
             done = subprocess.run(
                 command,
@@ -128,7 +133,10 @@ class Fleet:
 
     def state(self) -> dict[str, str]:
         """Return what a preview must leave as it is: of each node, and of the controller's certificates."""
-        found = {node: shell(node, STATE) for node in START_STATES}
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            found = dict(
+                zip(START_STATES, pool.map(lambda node: shell(node, STATE), START_STATES), strict=True)
+            )
         files = sorted(path for path in self.identity.rglob("*") if path.is_file())
         found["this machine"] = "\n".join(
             f"{path} {path.stat().st_mtime_ns} {hashlib.sha256(path.read_bytes()).hexdigest()}"
@@ -143,6 +151,7 @@ def containers(names: Sequence[str]) -> Iterator[None]:
     _remove(names)
     _docker("network", "create", NETWORK)
     mounts = [word for path in SHARED if Path(path).exists() for word in ("-v", f"{path}:{path}:ro")]
+    mounts += ["-v", f"{PROJECT}/.cache/wheels:{WHEELS}:ro"]
     try:
         for name in names:
             _docker("run", "-d", "--name", name, "--hostname", name, *OPTIONS, *mounts, IMAGE, "/sbin/init")

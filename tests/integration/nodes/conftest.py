@@ -30,7 +30,7 @@ SUDO = "useradd -m ubuntu; echo 'ubuntu ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.
 
 FLEET = """\
 hosts:
-  hetzner-voter: &node {{ssh_host: {0}-voter, ssh_user: root, status: ready, p2p_enabled: true}}
+  hetzner-voter: &node {{ssh_host: {0}-voter, status: ready, p2p_enabled: true}}
   vultr-bare: {{<<: *node, ssh_host: {0}-bare}}
   aws-no-pip: {{<<: *node, ssh_host: {0}-no-pip, ssh_user: ubuntu}}
   nebius-offline: {{<<: *node, ssh_host: {0}-offline}}
