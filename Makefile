@@ -12,6 +12,7 @@ BENCH_VENV := .cache/bench
 SCENARIO ?= default
 SCENARIOS_AT_ONCE ?= 2
 TOOLS := .cache/tools
+WHEELS := .cache/wheels
 BROWSER := "chromium=chromium fonts-dejavu-core"
 FAULTS := curl=curl iptables=iptables mkfs.ext4=e2fsprogs
 # Without the system's own folders a bare environment, or a user's, has no awk or ip.
@@ -36,6 +37,13 @@ $(VENV)/.lock: requirements/dev.txt
 image: ## install and start Docker if it is missing, build the node image
 	scripts/lab-image
 
+# What most test nodes install a release from: fetched once, for the Python of Debian 12, and mounted into each.
+$(WHEELS)/.done: requirements/node.txt | venv
+	rm -rf $(WHEELS) && mkdir -p $(WHEELS)
+	pip download --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: --python-version 3.11 \
+	  --dest $(WHEELS) --requirement requirements/node.txt
+	touch $@
+
 .PHONY: lab
 lab: venv image ## start the lab's containers, deploy to them, print their health (LAB_NODES=8)
 	ansible-playbook -i localhost, playbooks/lab.yml -e p2p_lab_nodes=$(LAB_NODES)
@@ -54,7 +62,16 @@ lock: venv ## write the hash locks anew from requirements/*.in
 	    --python-version "$${set#*:}" "$${set%:*}.in" --output-file "$${set%:*}.txt"; done
 
 .PHONY: test
-test: lint test-unit test-integration test-preview test-hostile test-molecule ## everything: lint, unit, integration, previews, hostile nodes, every Molecule scenario
+test: venv image ## everything: lint, unit, integration, previews, hostile nodes, every Molecule scenario
+	# Both at once would wait for apt's lock.
+	scripts/tools $(TOOLS) shellcheck=shellcheck etcd=etcd-server etcdctl=etcd-client
+	scripts/programs $(FAULTS) openssl=openssl
+	# What is measured with a cluster mostly waits: meanwhile there is a core for lint.
+	$(MAKE) --jobs 2 --output-sync=target lint test-cluster
+	$(MAKE) test-unit test-nodes
+	# These mostly wait, too, and have fleets of their own. Molecule leaves no core idle.
+	$(MAKE) --jobs 2 --output-sync=target test-preview test-hostile
+	$(MAKE) test-molecule
 
 .PHONY: lint
 lint: venv ## ruff, mypy, yamllint, ansible-lint, ansible-builder, shellcheck
@@ -73,21 +90,31 @@ test-unit: venv ## unit tests
 	pytest -n auto tests/unit
 
 .PHONY: test-integration
-test-integration: venv image ## the orchestrator against a real etcd, the modules in real containers, the page in a browser
+test-integration: test-cluster test-nodes ## the orchestrator against a real etcd, the modules in real containers, the page in a browser
+
+.PHONY: test-cluster
+test-cluster: venv image ## the orchestrator against a real etcd
+	scripts/tools $(TOOLS) etcd=etcd-server etcdctl=etcd-client
+	scripts/programs $(FAULTS) openssl=openssl
+	pytest -n 3 tests/integration/orchestrator
+
+.PHONY: test-nodes
+test-nodes: venv image ## the modules in real containers, the page in a browser
 	scripts/tools $(TOOLS) etcd=etcd-server etcdctl=etcd-client
 	scripts/programs $(BROWSER) $(FAULTS) openssl=openssl
-	# The orchestrator's first, and by themselves: they measure, and the others leave containers running to their end.
-	pytest tests/integration/orchestrator
-	pytest tests/integration --ignore tests/integration/orchestrator
+	# One at a time, since these look at this machine's processes; the orchestrators of others would be found.
+	pytest tests/integration/health tests/integration/ssh
+	pytest -n 2 --dist loadfile tests/integration/deploy tests/integration/identity tests/integration/modules tests/integration/nodes
 
 .PHONY: test-preview
-test-preview: venv image ## each playbook previewed and run over the same fleet of start states: predicted against actual
+test-preview: venv image $(WHEELS)/.done ## each playbook previewed and run over the same fleet of start states: predicted against actual
 	python -m tests.preview
 
 .PHONY: test-hostile
-test-hostile: venv image ## every playbook over nodes that lie: a sample by HOSTILE_SEED, everything with FULL=1
+test-hostile: venv image $(WHEELS)/.done ## every playbook over nodes that lie and over real voters of which two lie, and a cluster under attack: a sample by HOSTILE_SEED, everything with FULL=1
+	scripts/tools $(TOOLS) etcd=etcd-server etcdctl=etcd-client
 	scripts/programs ssh=openssh-client
-	pytest -n 2 --dist loadgroup tests/hostile
+	pytest -n 2 tests/hostile
 
 .PHONY: test-modules
 test-modules: venv image ## the modules alone: unit tests, and every managed thing of a real node changed in turn
@@ -142,14 +169,15 @@ bench-controller: venv ## deploy.yml and health.yml of two checkouts in turn, by
 	python -m tests.bench.controller.bench $(OPTIONS)
 
 .PHONY: bench-orchestrator
-bench-orchestrator: venv ## five voters under 1,000 simulated nodes
+bench-orchestrator: venv ## one heartbeat alone; five voters under 1,000 simulated nodes
 	scripts/tools $(TOOLS) etcd=etcd-server etcdctl=etcd-client
+	python -m tests.bench.orchestrator.heartbeat
 	python -m tests.bench.orchestrator.bench
 
 .PHONY: test-molecule
-test-molecule: venv image ## every Molecule scenario, SCENARIOS_AT_ONCE=2 of them side by side
+test-molecule: venv image $(WHEELS)/.done ## every Molecule scenario, SCENARIOS_AT_ONCE=2 of them side by side
 	scripts/molecule-all $(SCENARIOS_AT_ONCE)
 
 .PHONY: molecule
-molecule: venv image ## one Molecule scenario: make molecule SCENARIO=default
+molecule: venv image $(WHEELS)/.done ## one Molecule scenario: make molecule SCENARIO=default
 	scripts/molecule $(SCENARIO)
