@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.integration.deploy import live
-from tests.integration.deploy.live import Run, on, release, status, wait_for
+from tests.integration.deploy.live import Run, on, release, wait_for
 from tests.support.leaks import leaks
 
 VOTERS = ("hetzner-cpu61", "hetzner-cpu62", "vultr-a100-61")
@@ -53,6 +54,17 @@ def processes(node: str, what: str = "-m p2p_orchestrator") -> list[tuple[int, i
 def supervisors(node: str) -> list[int]:
     """Return the process ids of supervisord."""
     return [pid for pid, _, _ in processes(node, "/supervisord -c")]
+
+
+def status(node: str) -> dict[str, Any]:
+    """Return what a node itself answers on /status, {} if it does not; one refuses what comes in."""
+    url = "http://127.0.0.1:8770/status"
+    script = f"import urllib.request as r; print(r.urlopen('{url}', timeout=10).read().decode())"
+    try:
+        answer: dict[str, Any] = json.loads(on(node, "python3", "-c", script))
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired, ValueError):
+        return {}
+    return answer
 
 
 def takes_part(node: str) -> bool:
