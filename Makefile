@@ -66,9 +66,9 @@ test: venv image ## everything: lint, unit, integration, previews, hostile nodes
 	# Both at once would wait for apt's lock.
 	scripts/tools $(TOOLS) shellcheck=shellcheck etcd=etcd-server etcdctl=etcd-client
 	scripts/programs $(FAULTS) openssl=openssl
-	# What is measured with a cluster mostly waits: meanwhile there is a core for lint.
-	$(MAKE) --jobs 2 --output-sync=target lint test-cluster
-	$(MAKE) test-unit test-nodes
+	# What is measured with a cluster mostly waits: meanwhile there is a core for others, which stand back.
+	$(MAKE) --jobs 2 --output-sync=target test-cluster lint test-unit
+	$(MAKE) test-nodes
 	# These mostly wait, too, and have fleets of their own. Molecule leaves no core idle.
 	$(MAKE) --jobs 2 --output-sync=target test-preview test-hostile
 	$(MAKE) test-molecule
@@ -87,7 +87,7 @@ lint: venv ## ruff, mypy, yamllint, ansible-lint, ansible-builder, shellcheck
 .PHONY: test-unit
 test-unit: venv ## unit tests
 	scripts/programs ssh=openssh-client git=git openssl=openssl
-	pytest -n auto tests/unit
+	nice pytest -n auto tests/unit
 
 .PHONY: test-integration
 test-integration: test-cluster test-nodes ## the orchestrator against a real etcd, the modules in real containers, the page in a browser
