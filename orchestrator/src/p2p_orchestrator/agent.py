@@ -25,7 +25,7 @@ from p2p_orchestrator.settings import SettingsFile, differing, names
 from p2p_orchestrator.store import Store
 from p2p_orchestrator.store_etcd import EtcdStore
 from p2p_orchestrator.store_file import FileStore
-from p2p_orchestrator.tls import DenyList, Identity, holder, server_name, spare_memory
+from p2p_orchestrator.tls import DenyList, Identity, server_name, spare_memory
 from p2p_orchestrator.watch import Watcher
 from p2p_orchestrator.web import Endpoints
 
@@ -78,7 +78,7 @@ class Agent:
                 config.heartbeat_port,
                 setting="P2P_HEARTBEAT_PORT",
                 limits=HEARTBEATS if config.tls else PLAIN_HEARTBEATS,
-                key=_certificate if config.tls else _address,
+                key=self._certificate if config.tls else _address,
                 refusals=self._node.refusals,
                 ended=self._ended,
             )
@@ -231,6 +231,9 @@ class Agent:
             self._beating = self._start(self._client().run())
         log.event("settings_changed", settings=names(changes))
 
+    def _certificate(self, transport: asyncio.BaseTransport, _: str) -> str:
+        return self._deny.teller(transport.get_extra_info("peercert") or {})
+
     async def _shut_out(self) -> None:
         """Drop the connections with those who are on the deny-list, and what they said."""
         config = self._node.config
@@ -281,10 +284,6 @@ class Agent:
 
 def _address(_: asyncio.BaseTransport, address: str) -> str:
     return address
-
-
-def _certificate(transport: asyncio.BaseTransport, _: str) -> str:
-    return holder(transport.get_extra_info("peercert") or {})
 
 
 def run(config: Config, settings: SettingsFile | None = None) -> None:

@@ -85,7 +85,7 @@ class HeartbeatServer:
         name = request.match_info.get("node") or origin(request.remote or "")
         teller = holder(certificate) if certificate else name[:TEXT]
         try:
-            self._count(teller)
+            self._count(self._deny.teller(certificate) if certificate else teller)
             return await self._answer(request, handler)
         except RefusedError as refusal:
             self.refuse(refusal.reason, teller, f"{refusal} (from {request.remote})")

@@ -234,6 +234,14 @@ class DenyList:
         """Tell whether a certificate's serial is on the list."""
         return bool(serial) and _serial(serial) in self._serials
 
+    def teller(self, certificate: Mapping[str, Any]) -> str:
+        """Return under which key a certificate counts: its node's name, and apart from it where it is denied.
+
+        Who has a copy of an old one is not to use up what the node may do that came back.
+        """
+        serial = str(certificate.get("serialNumber", ""))
+        return f"denied {_serial(serial)}" if self.serial(serial) else holder(certificate)
+
     def holder(self, certificate: Mapping[str, Any], cluster: str) -> bool:
         """Tell whether a certificate, or the node that it is for, is on the list.
 

@@ -53,6 +53,7 @@ class Alone:
             "P2P_VOTERS": VOTER,
             "RINGRIFT_PATH": str(self.path),
             "P2P_DATA_DIR": str(self.path / f"data-{name}"),
+            "P2P_TLS_DENY": str(self.path / "deny"),
             **{f"P2P_TLS_{part}": files[part] for part in ("CA", "CERT", "KEY")},
         }
         words = [sys.executable, "-m", "p2p_orchestrator", "--host", self.addresses[name]]

@@ -176,6 +176,33 @@ def test_one_certificate_has_so_many_connections_and_requests(unharmed: Alone) -
     )
 
 
+def test_a_denied_copy_of_a_certificate_uses_up_nothing_of_the_node_that_came_back(unharmed: Alone) -> None:
+    copied = unharmed.authority.leaf(NODE, file="copied")
+    thief = ssl.create_default_context(cafile=copied["CA"])
+    thief.load_cert_chain(copied["CERT"], copied["KEY"])
+
+    async def once() -> int:
+        streams = await unharmed.connect(thief, "127.66.203.1")
+        try:
+            return await beat(streams, NODE)
+        finally:
+            streams[1].close()
+
+    async def attack(seconds: float) -> list[int]:
+        codes, end = [], now() + seconds
+        while now() < end:
+            codes.append(await once())
+            await asyncio.sleep(0.1)
+        return codes
+
+    (unharmed.path / "deny").write_text(f"{copied['SERIAL']}\n")
+    wait("it is denied", lambda: asyncio.run(once()) == 403, 20)
+    # Its node sends a heartbeat each 5 s.
+    codes = asyncio.run(attack(16.0))
+    assert set(codes) == {403, 429}
+    assert codes.count(429) > 10
+
+
 def test_an_address_that_asks_for_too_much_is_refused_and_the_machine_is_not(unharmed: Alone) -> None:
     async def ask(source: str, times: int) -> list[bytes]:
         lines = []
