@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from p2p_orchestrator.bounds import Allowance, origin
@@ -95,7 +95,7 @@ async def _send(request: web.Request, parts: Iterable[bytes], size: int) -> web.
     response.content_type = JSON
     response.content_length = size
     await response.prepare(request)
-    for part in parts:
+    for part in parts if request.method == hdrs.METH_GET else ():
         view = memoryview(part)
         for start in range(0, len(part), PIECE_BYTES):
             await response.write(view[start : start + PIECE_BYTES])

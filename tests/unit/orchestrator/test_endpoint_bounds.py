@@ -88,6 +88,15 @@ async def test_a_page_in_pieces_is_whole(server: BaseTestServer) -> None:
         assert len(json.loads(body)["peers"]) == 3_000
 
 
+async def test_what_is_asked_for_its_header_alone_has_no_body(server: BaseTestServer) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b"HEAD /status HTTP/1.1\r\nHost: t\r\n\r\nGET /live HTTP/1.1\r\nHost: t\r\n\r\n")
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert b"content-length: " in head.lower()
+    assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+    writer.close()
+
+
 async def test_slow_readers_share_one_page(server: BaseTestServer, node: Node) -> None:
     """Each holds a few pieces, not a page: 40 of them would hold 100 MB."""
     import tracemalloc  # noqa: PLC0415  # it slows down whatever comes after it
