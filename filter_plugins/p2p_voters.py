@@ -440,7 +440,7 @@ def voter_plan(plan: Mapping[str, Any], found: Change, voters: Sequence[str]) ->
 
     Returns:
         The plan, with `joiners`, `leavers` (with the idle ones), `present` (the members before the change,
-        without those removed at once), `told`, `record_holders` and `change`.
+        without those removed at once), `told_at_once`, `told`, `record_holders` and `change`.
     """
     moved = {*found["joiners"], *found["leavers"], *found["idle"], *found["alive"]}
     lists = ("unchanged", "voters_at_once", "voters_one_by_one", "others")
@@ -474,6 +474,12 @@ def voter_plan(plan: Mapping[str, Any], found: Change, voters: Sequence[str]) ->
         "present": sorted(set(quorum["members"]) - gone),
         "quorum": quorum,
         "quorum_expected": True,
+        # Who is told at once whom to deny: whoever votes now and can be told, though it leaves in this run.
+        "told_at_once": [
+            name
+            for name in dict.fromkeys([*voters, *found["leavers"]])
+            if name not in aside and name not in found["joiners"]
+        ],
         # Who is told, when all is over, which certificates of earlier voters are denied.
         "told": [name for name in voters if name not in aside],
         # Who gives the maintenance record back in the end: all that vote then, if one was needed.

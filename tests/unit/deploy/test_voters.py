@@ -350,12 +350,23 @@ def test_a_voter_is_counted_on_when_it_is_in_the_store_of_most() -> None:
     assert "as a learner still" in is_in(learner, "f", URLS["f"], "abcde", voting=True)["reason"]
 
 
-def made(answers: Answers, voters: str) -> dict[str, Any]:
+def made(answers: Answers, voters: str, shut_out: str = "") -> dict[str, Any]:
     """Return the run's plan."""
     quorum = store_quorum(answers)
-    found = find(answers, voters)
+    found = find(answers, voters, shut_out=shut_out)
     asked = {name: answers[name] for name in voters if name in answers and name not in found["joiners"]}
     return voter_plan(plan(answers, voters, quorum, voter_answers=asked, now=1.0), found, voters)
+
+
+@pytest.mark.parametrize(
+    ("before", "voters", "told"),
+    [("abc", "bcd", "bc"), ("abcde", "cde", "cdeb"), ("abcde", "cdefg", "cdeb"), ("abc", "def", "bc")],
+)
+def test_whoever_votes_on_is_told_at_once_whom_to_deny(before: str, voters: str, told: str) -> None:
+    answers = live(before) | {name: blank() for name in voters if name not in before}
+    result = made(answers, voters, shut_out="a")
+    assert [item["name"] for item in result["change"]["drop"]] == ["a"]
+    assert result["told_at_once"] == list(told)
 
 
 def test_nobody_is_planned_twice() -> None:
