@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +70,6 @@ def status(node: str) -> dict[str, Any]:
 def takes_part(node: str) -> bool:
     """Tell whether a node answers and follows a voter."""
     return status(node).get("leader_id") in VOTERS
-
-
-def agree(nodes: Sequence[str]) -> bool:
-    """Tell whether these nodes follow one voter."""
-    named = {status(node).get("leader_id") for node in nodes}
-    return len(named) == 1 and named <= set(VOTERS)
 
 
 def comes_back(node: str) -> float:
@@ -249,8 +243,7 @@ def test_a_new_release_and_back(play: Play, tmp_path: Path) -> None:
         assert release(node) == older
         comes_back(node)
         assert len(supervisors(node)) == len(processes(node)) == 1
-    everybody = (*VOTERS, *OTHERS)
-    wait_for(lambda: agree(everybody), PATIENCE_S, lambda: str({node: status(node) for node in everybody}))
+    live.settled((*VOTERS, *OTHERS), VOTERS, ask=status)
 
 
 def test_removed_containers_keep_no_trace(play: Play) -> None:

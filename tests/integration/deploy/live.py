@@ -21,6 +21,8 @@ PLAIN = {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
 CONF = "/etc/ringrift/node.conf"
 SERVICES = ("p2p_orchestrator", "p2p-etcd")
 
+Ask = Callable[[str], dict[str, Any]]
+
 
 def fleet_file() -> Path:
     """Return the scenario's fleet file."""
@@ -132,23 +134,23 @@ def status(node: str) -> dict[str, Any]:
     return answer if response.status == http.HTTPStatus.OK else {}
 
 
-def leader(nodes: Sequence[str]) -> str | None:
-    """Return the leader that all these nodes name, or None."""
-    named = {status(node).get("leader_id") for node in nodes}
+def leader(nodes: Sequence[str], ask: Ask = status) -> str | None:
+    """Return the leader that all these nodes name, or None; `ask` returns what one answers on /status."""
+    named = {ask(node).get("leader_id") for node in nodes}
     one: str | None = named.pop()
     return None if named else one
 
 
-def settled(nodes: Sequence[str], voters: Sequence[str], seconds: float = 180) -> str:
+def settled(nodes: Sequence[str], voters: Sequence[str], seconds: float = 180, ask: Ask = status) -> str:
     """Return the leader, one of the voters, once all these nodes name it."""
     found: list[str] = []
 
     def agreed() -> bool:
-        if (one := leader(nodes)) is not None and one in voters:
+        if (one := leader(nodes, ask)) is not None and one in voters:
             found.append(one)
         return bool(found)
 
-    wait_for(agreed, seconds, lambda: str({name: status(name) for name in nodes}))
+    wait_for(agreed, seconds, lambda: str({name: ask(name) for name in nodes}))
     return found[0]
 
 
