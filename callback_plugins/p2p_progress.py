@@ -23,6 +23,7 @@ from ansible.utils.display import Display
 from ansible_collections.p2p.cluster.plugins.plugin_utils.door import read  # noqa: F401  # workers inherit it
 from ansible_collections.p2p.cluster.plugins.plugin_utils.output.display import EscapedDisplay, Painted
 from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import paragraph, terminal
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.stages import touched
 
 DOCUMENTATION = r"""
 name: p2p_progress
@@ -32,6 +33,8 @@ description:
   - Tells while a playbook runs which play or batch is at work, how far it is, and for how long it has run.
   - Tells at the end, of a preview and of a real run alike, what changed on each node, which nodes did not
     change, were held back, failed or were not reached, and why.
+  - Where the run itself failed, nodes that it did not come to are told as not done, and the last line tells
+    what failed and why.
   - With C(-v) it steps aside for Ansible's usual output.
   - What nodes say is text here and there, a control character in it is shown, not obeyed.
 requirements:
@@ -107,8 +110,13 @@ class Node:
         """Whether any task changed something."""
         return bool(self.actions or self.tasks)
 
-    def state(self, failed: bool) -> str:
-        """Return the one word for it; `failed` is whether Ansible counts it as failed."""
+    def state(self, failed: bool, left: bool = False) -> str:
+        """Return the words for it.
+
+        Args:
+            failed: whether Ansible counts it as failed.
+            left: whether the run ended before it had come to the node.
+        """
         told = str(self.outcome.get("state", "changed"))
         if told != "changed":
             return told
@@ -116,6 +124,8 @@ class Node:
             return "unreachable"
         if failed:
             return "failed"
+        if left:
+            return "not done"
         return "changed" if self.changed else "unchanged"
 
     def why(self, state: str) -> str:
@@ -238,6 +248,11 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]  # Ansible ships no
         self._batch = 0
         self._done: set[str] = set()
         self._reported = False
+        self._plan: Mapping[str, Any] = {}
+        # Whom its plays are about; voters outside of it are asked, too.
+        self._hosts: set[str] = set()
+        # What ended the run: a task, its message, and the host that Ansible counts it for.
+        self._ended: tuple[str, str, str] | None = None
 
     # -- while it runs ------------------------------------------------------------------------------
 
@@ -253,7 +268,9 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]  # Ansible ships no
         """Remember the play or batch; it is told once a node is at work."""
         self._play = play
         inventory = play.get_variable_manager()._inventory
-        self._batch = len(inventory.get_hosts(play.hosts))
+        hosts = [host.get_name() for host in inventory.get_hosts(play.hosts)]
+        self._hosts.update(hosts)
+        self._batch = len(hosts)
         total = len(inventory.get_hosts(play.hosts, ignore_restrictions=True))
         uuid, before = self._place
         first = before + 1 if uuid == play._uuid else 1
@@ -317,6 +334,7 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]  # Ansible ships no
         if not ignore_errors:
             task, message = _name(result.task), message_of(result.result)
             if result.task.run_once is True:
+                self._ended = (task, message, result.host.get_name())
                 self._say(f"{task}: failed", constants.COLOR_ERROR)
                 # A node may have said it: none of its lines stands where ours do.
                 self._say(paragraph(message), constants.COLOR_ERROR)
@@ -428,6 +446,7 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]  # Ansible ships no
         if isinstance(facts.get("p2p_outcome"), Mapping):
             self._nodes.setdefault(host, Node()).outcome = facts["p2p_outcome"]
         plan = facts.get("p2p_plan") or {}
+        self._plan = plan or self._plan
         for state in ("unreachable", "refused"):
             for name, why in dict(plan.get(state) or {}).items():
                 self._nodes.setdefault(name, Node()).outcome = {"state": state, "why": why}
@@ -457,6 +476,8 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]  # Ansible ships no
             for name, node in self._nodes.items()
             if node.failures and not stats.summarize(name)["failures"]
         }
+        if self._ended and not stats.summarize(self._ended[2])["failures"]:
+            self._ended = None
         self._end(rescued)
 
     def _recap(self, stats: AggregateStats) -> None:
@@ -470,6 +491,7 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]  # Ansible ships no
     def _interrupted(self) -> None:
         if self._running:
             self._say(f"\n{self._playbook} was interrupted.", constants.COLOR_ERROR)
+            self._ended = ("", "it was interrupted", "")
             self._end(set())
 
     def _end(self, rescued: Iterable[str]) -> None:
@@ -479,7 +501,7 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]  # Ansible ships no
         for name, node in sorted(self._nodes.items()):
             if name != CONTROLLER:
                 failed = bool(node.failures) and name not in rescued
-                states.setdefault(node.state(failed), {})[name] = node
+                states.setdefault(node.state(failed, self._left(name, node)), {})[name] = node
         changed = {name: node for name, node in sorted(self._nodes.items()) if node.changed}
         if changed:
             self._say("")
@@ -494,6 +516,20 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]  # Ansible ships no
             self._totals(states, preview)
             for state in ("failed", "refused", "held", "unreachable"):
                 self._reasons(state, states.get(state, {}))
+        if self._ended and not self._reported:
+            task, message, _ = self._ended
+            why = [f"{self._playbook} failed", task, next(iter(message.splitlines()), "")]
+            self._say("\n" + ": ".join(filter(None, why)), constants.COLOR_ERROR)
+
+    def _left(self, name: str, node: Node) -> bool:
+        """Tell whether the run ended before it had come to a node.
+
+        Without a plan that says who needs nothing, nobody knows what there was to do on it.
+        """
+        if self._ended is None or node.outcome or name not in self._hosts:
+            return False
+        planned = [*touched(self._plan), *self._plan.get("store_care", [])]
+        return name in planned or not (node.changed or "unchanged" in self._plan)
 
     def _totals(self, states: Mapping[str, Mapping[str, Node]], preview: bool) -> None:
         for state, (title, color, most) in _titles(preview).items():
@@ -522,6 +558,7 @@ def _titles(preview: bool) -> dict[str, tuple[str, str, int]]:
     return {
         "changed": ("would change" if preview else "changed", constants.COLOR_CHANGED, MOST_NAMES),
         "unchanged": ("unchanged", constants.COLOR_OK, MOST_NAMES),
+        "not done": ("not done", constants.COLOR_ERROR, MOST_NAMES),
         "held": ("held back", constants.COLOR_WARN, every),
         "refused": ("refused", constants.COLOR_ERROR, every),
         "failed": ("failed", constants.COLOR_ERROR, every),

@@ -6,15 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import paragraph
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.stages import touched
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.why import without_advice
 
 NAMES_SHOWN = 12
-
-
-def _touched(plan: Mapping[str, Any]) -> list[str]:
-    """Return all nodes that a run changes; only a change of the voters has `joiners` and `leavers`."""
-    stages = ("canary", "joiners", "leavers", "voters_at_once", "voters_one_by_one", "others")
-    return [name for stage in stages for name in plan.get(stage, [])]
 
 
 def plan_text(plan: Mapping[str, Any], check: bool = False) -> list[str]:
@@ -25,9 +20,9 @@ def plan_text(plan: Mapping[str, Any], check: bool = False) -> list[str]:
         check: Whether the run only previews.
     """
     quorum, verb = plan["quorum"], "would change" if check else "will change"
-    touched = _touched(plan)
+    changing = touched(plan)
     still = len(plan["unchanged"])
-    lines = [f"{len(touched)} of {len(touched) + still} nodes {verb}, {still} are as they should be"]
+    lines = [f"{len(changing)} of {len(changing) + still} nodes {verb}, {still} are as they should be"]
     if quorum["members"]:
         lines.append(
             f"etcd: {len(quorum['counting'])} of {len(quorum['members'])} members count,"
@@ -189,13 +184,14 @@ def outcomes(hostvars: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, 
         plan: As `p2p_plan` gives it.
 
     Returns:
-        `changed` and `unchanged` (with nothing to say), `failed`, `held` (not tried, since others failed),
-        `refused` and `unreachable`, each with the reason.
+        `changed` and `unchanged` (with nothing to say), `failed`, `not done` (the run ended before), `held`
+        (not tried, since others failed), `refused` and `unreachable`, each with the reason.
     """
     result: dict[str, dict[str, str]] = {
         "changed": {},
         "unchanged": dict.fromkeys(plan["unchanged"], ""),
         "failed": {},
+        "not done": {},
         "held": {},
         "refused": dict(plan["refused"]),
         "unreachable": dict(plan["unreachable"]),
@@ -203,11 +199,11 @@ def outcomes(hostvars: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, 
     cared = [name for name in plan.get("store_care", []) if name in result["unchanged"]]
     for name in cared:
         del result["unchanged"][name]
-    for name in [*_touched(plan), *cared]:
+    for name in [*touched(plan), *cared]:
         outcome = _outcome(hostvars, name)
         if outcome is None and name in plan.get("foretold", {}):
             outcome = {"state": "changed"}
-        outcome = outcome or {"state": "failed", "why": "the run ended before it was done"}
+        outcome = outcome or {"state": "not done", "why": "the run ended before"}
         result[outcome["state"]][name] = outcome.get("why", "")
     return result
 
@@ -223,6 +219,7 @@ def outcome_text(found: Mapping[str, Mapping[str, str]], check: bool = False) ->
     lines.append(f"unchanged: {_names(list(found['unchanged']))}")
     for state, title in (
         ("failed", "failed"),
+        ("not done", "not done"),
         ("held", "held back"),
         ("refused", "refused"),
         ("unreachable", "unreachable"),
@@ -235,6 +232,7 @@ def not_done(found: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Return how many nodes are not as they should be, one phrase for each state that there is."""
     titles = {
         "failed": "failed",
+        "not done": "were not done",
         "held": "were held back",
         "refused": "were refused",
         "unreachable": "are unreachable",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -299,10 +300,11 @@ def test_failures_are_told_once_and_in_full(play: Play) -> None:
     for once in (
         "a is kept back: see to it",
         "b is broken: mend it",
-        "not all is well",
         "ssh: no way to this host",
     ):
         assert said.count(once) == 1, said
+    # Where it happened, and in the last line.
+    assert said.count("not all is well") == 2, said
     assert "not worth a word" not in said
     assert "[ERROR]" not in said
     assert "All is well: failed\nnot all is well\n" in done.stdout
@@ -315,6 +317,7 @@ def test_failures_are_told_once_and_in_full(play: Play) -> None:
         "\nfailed: a\n    a is kept back: see to it\n"
         "\nfailed: b\n    Broken: b is broken: mend it\n    like this\n"
         "\nnot reached: dead\n    ssh: no way to this host\n"
+        "\nbook.yml failed: All is well: not all is well\n"
     )
 
 
@@ -359,6 +362,79 @@ def test_an_interrupted_run_still_tells_what_it_did(play: Play, tmp_path: Path) 
     assert done.returncode != 0
     assert "book.yml was interrupted." in done.stdout
     assert "b: changed: A file is there" in done.stdout
+    assert done.stdout.endswith("\n\nbook.yml failed: it was interrupted\n")
+
+
+ENDED = """
+- name: The plan
+  hosts: nodes,elsewhere
+  gather_facts: false
+  tasks:
+    - name: Every node is asked
+      ansible.builtin.command: {argv: ["true"]}
+      changed_when: false  # it only asks
+    - name: A file is there
+      ansible.builtin.copy: {dest: "{{ folder }}/{{ inventory_hostname }}", content: x, mode: "0600"}
+      when: inventory_hostname in first
+    - name: What was planned
+      ansible.builtin.set_fact:
+        p2p_plan: "{{ planned }}"
+      run_once: true
+    - name: The plan is refused
+      block:
+        - name: The file is fit
+          ansible.builtin.fail: {msg: ["two voters have one address", "see docs"]}
+          run_once: true
+          when: fails
+      rescue:
+        - name: Nothing of it
+          ansible.builtin.fail: {msg: "{{ ansible_failed_result.msg | first }}, still"}
+          run_once: true
+          when: not mends
+- name: The work
+  hosts: nodes
+  gather_facts: false
+  tasks:
+    - name: A file is there as well
+      ansible.builtin.copy: {dest: "{{ folder }}/{{ inventory_hostname }}2", content: x, mode: "0600"}
+"""
+
+
+def rows(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    """Return the names behind each state."""
+    found = re.findall(r"^  ([a-z ]+?) +\d+(?:  (.*))?$", done.stdout, re.MULTILINE)
+    return {state: names for state, names in found if names}
+
+
+@pytest.mark.parametrize(
+    ("planned", "first", "states"),
+    [
+        # Nobody knows what there was to do.
+        ({}, [], {"not done": "a, b, c"}),
+        ({}, ["a"], {"changed": "a", "not done": "b, c"}),
+        ({"members": ["a"]}, [], {"not done": "a, b, c"}),
+        ({"others": ["b", "c"], "unchanged": ["a"]}, [], {"unchanged": "a", "not done": "b, c"}),
+        # It was begun.
+        ({"others": ["b"], "unchanged": ["a", "c"]}, ["b"], {"unchanged": "a, c", "not done": "b"}),
+    ],
+)
+def test_a_run_that_failed_says_whom_it_did_not_come_to_and_why(
+    play: Play, planned: dict[str, list[str]], first: list[str], states: dict[str, str]
+) -> None:
+    told = json.dumps({"planned": planned, "first": first, "fails": True, "mends": False})
+    done = play(ENDED, "-e", told)
+    assert done.returncode != 0
+    assert rows(done) == {**states, "not reached": "dead"}
+    assert done.stdout.endswith("\n\nbook.yml failed: Nothing of it: two voters have one address, still\n")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_run_that_went_through_did_not_fail(play: Play, fails: bool) -> None:
+    told = json.dumps({"planned": {}, "first": ["a"], "fails": fails, "mends": True})
+    # Of a task that runs once and fails, Ansible rescues the first node alone.
+    done = play(ENDED, "-e", told, "--limit", "a")
+    assert rows(done) == {"changed": "a"}
+    assert "failed:" not in done.stdout.splitlines()[-1]
 
 
 def test_a_task_that_takes_long_tells_how_far_it_is(play: Play) -> None:

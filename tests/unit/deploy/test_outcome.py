@@ -146,9 +146,10 @@ def test_every_node_has_an_outcome() -> None:
     assert found["refused"] == {"empty": "its data is gone", "leader": "alone"}
     assert found["held"] == {"o1": "too many failed"}
     assert found["unreachable"] == {"gone": "timed out"}
-    assert set(found["failed"]) == {"o2", "o3", "o4"}
-    assert not_done(found) == ["3 failed", "1 were held back", "2 were refused", "1 are unreachable"]
+    assert set(found["not done"]) == {"o2", "o3", "o4"}
+    assert not_done(found) == ["3 were not done", "1 were held back", "2 were refused", "1 are unreachable"]
     assert "held back: o1: too many failed" in outcome_text(found)
+    assert "not done: o2: the run ended before" in outcome_text(found)
 
 
 def test_a_run_without_trouble_has_nothing_left_to_do() -> None:
