@@ -133,8 +133,8 @@ probe:
     python: {description: The C(path) and C(version) of the interpreter that ran the probe., type: dict,
       returned: always}
     pythons:
-      description: The interpreters found, the newest first. Each has C(path), C(version), and C(venv) and
-        C(ensurepip), whether it has these modules.
+      description: The interpreters found, the newest first. Each has C(path), C(version), and C(named),
+        whether it is the one that the specification names, which then comes first.
       type: list
       elements: dict
       returned: always
@@ -178,8 +178,9 @@ probe:
     release:
       description:
         - C(current) (its directory), C(name), C(manifest) (C(name), C(created_at), C(python), C(packages),
-          C(lock_sha256), C(wheel)), C(previous) (the name that a rollback goes to), C(available) (names of
-          the others), C(built) (by name when it was first built, in seconds since the epoch).
+          C(python_version), C(artifact), C(target)), C(previous) (the name that a rollback goes to),
+          C(available) (names of the others), C(built) (by name when it was first built, in seconds since the
+          epoch).
       type: dict
       returned: always
     imports_missing:

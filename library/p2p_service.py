@@ -146,60 +146,16 @@ config_digest:
   returned: always
 """
 
-from typing import Any, Dict
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.common.validation import check_type_dict
-from ansible.module_utils.p2p_digest import plain_file
-from ansible.module_utils.p2p_files import is_foretold
 from ansible.module_utils.p2p_service_apply import Request
+from ansible.module_utils.p2p_service_options import OPTIONS, SECRETS, masked
 from ansible.module_utils.p2p_systemd import ServiceError
-
-
-def file_item(value: object) -> Dict[str, Any]:
-    """Return an item of `files`; a secret that stands in it is refused here, before Ansible logs it.
-
-    Raises:
-        ValueError: naming the file and the remedy.
-        TypeError: if it is no dictionary.
-    """
-    item: Dict[str, Any] = check_type_dict(value)
-    plain_file(item)
-    return item
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "name": {"type": "str", "required": True},
-            "unit": {"type": "str"},
-            "files": {"type": "list", "elements": file_item, "default": []},
-            "secrets": {"type": "dict", "default": {}, "no_log": True},
-            "directories": {"type": "list", "elements": "dict", "default": []},
-            "enabled": {"type": "bool"},
-            "state": {
-                "type": "str",
-                "choices": ["started", "stopped", "restarted", "absent"],
-                "default": "started",
-            },
-            "purge": {"type": "bool", "default": False},
-            "current": {"type": "path"},
-            "masked_units": {"type": "list", "elements": "str", "default": []},
-            "program": {"type": "dict"},
-            "manager": {
-                "type": "str",
-                "choices": ["auto", "systemd", "supervisord", "launchd"],
-                "default": "auto",
-            },
-            "place": {"type": "dict", "default": {}},
-            "wait_seconds": {"type": "int", "default": 60},
-            "settle_seconds": {"type": "float", "default": 2.0},
-        },
-        supports_check_mode=True,
-    )
-    # What stands in for a key in a preview is none, and masking it or a blank would mask half the answer.
-    module.no_log_values = {text for text in module.no_log_values if text.strip() and not is_foretold(text)}
+    module = AnsibleModule(argument_spec=dict(OPTIONS, secrets=SECRETS), supports_check_mode=True)
+    module.no_log_values = masked(module.no_log_values)
     request = None
     try:
         request = Request(module.params, module.check_mode)

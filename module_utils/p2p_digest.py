@@ -9,7 +9,9 @@ import functools
 import hashlib
 import json
 import re
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+
+from .p2p_artifact import FORMAT
 
 DIGEST_PLACEHOLDER = "@config_digest@"
 PERMISSION_BITS = 0o7777
@@ -132,6 +134,8 @@ def wanted_directory(spec: Mapping[str, Any]) -> Dict[str, Any]:
     """Return a directory's specification with its defaults filled in."""
     if not spec.get("path"):
         raise ValueError("a directory without a path: %s" % sorted(spec))
+    if not str(spec["path"]).startswith("/"):
+        raise ValueError("%s: the path of a managed directory must be absolute" % spec["path"])
     return {
         "path": str(spec["path"]),
         "mode": normal_mode(spec.get("mode"), DEFAULT_DIRECTORY_MODE),
@@ -144,22 +148,14 @@ def _by_path(files: Optional[Sequence[Mapping[str, Any]]]) -> List[Dict[str, Any
     return sorted((wanted_file(item) for item in files or []), key=lambda item: item["path"])
 
 
-@functools.lru_cache(maxsize=8)
-def compact_lock(lock: str) -> Tuple[str, ...]:
-    """Return the requirements of a hash-pinned lock without hashes and comments, sorted.
-
-    Args:
-        lock: pip requirements, with continuation lines and `--hash` options.
-    """
-    joined = re.sub(r"\\\r?\n", " ", lock)
-    lines = (re.split(r"(?:^|\s)#|\s--hash", line)[0].strip() for line in joined.splitlines())
-    return tuple(sorted(re.sub(r"\s+", " ", line) for line in lines if line and not line.startswith("-")))
-
-
 def release_digest(spec: Mapping[str, Any]) -> str:
-    """Return the SHA-256 over everything that a release is made of: lock, wheel, files."""
+    """Return the SHA-256 over everything that a release is made of: lock, wheel, files.
+
+    It is the same for all platforms, of which each has an artefact of its own.
+    """
     return canonical_digest(
         {
+            "artifact": FORMAT,
             "lock": sha256_text(spec.get("lock") or ""),
             "wheel": (spec.get("wheel") or {}).get("sha256"),
             "files": _by_path(spec.get("files")),
@@ -175,14 +171,14 @@ def release_name(spec: Mapping[str, Any], version: str) -> str:
 
 
 def release_wanted(spec: Mapping[str, Any]) -> Dict[str, Any]:
-    """Return a release's specification with digests in place of contents."""
-    wheel = spec.get("wheel")
+    """Return a release's specification with digests in place of contents.
+
+    Its `artifacts` are the digests that are known, by what they are for (`p2p_releases.made_for`).
+    """
     return {
         "root": str(spec.get("root") or "").rstrip("/") or None,
         "name": spec["name"],
-        "lock_sha256": sha256_text(spec.get("lock") or ""),
-        "requirements": list(compact_lock(str(spec.get("lock") or ""))),
-        "wheel": {"filename": wheel["filename"], "sha256": wheel["sha256"]} if wheel else None,
+        "artifacts": {str(key): str(digest) for key, digest in (spec.get("artifacts") or {}).items()},
         "files": _by_path(spec.get("files")),
         "python": spec.get("python") or None,
     }

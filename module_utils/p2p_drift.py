@@ -47,9 +47,6 @@ def node_drift(
     Returns:
         For each difference `part`, `name`, `why`, and `restarts`, the services that its mending stops or
         restarts; `service` too where it is about a service and what that one reads.
-
-    Raises:
-        MarkerError: if the wanted lock is not understood.
     """
     found: List[Dict[str, Any]] = []
     services = [_in_full(item) for item in wanted.get("services") or []]

@@ -172,10 +172,8 @@ def hand_over(source: str, path: str) -> None:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOSED
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=folder)
-            with (
-                open(source, "rb") as whole,
-                os.fdopen(os.open(name, flags, 0o600, dir_fd=folder), "wb") as out,
-            ):
+            new = os.open(name, flags, 0o600, dir_fd=folder)
+            with os.fdopen(new, "wb") as out, open(source, "rb") as whole:
                 shutil.copyfileobj(whole, out)
                 os.fchown(out.fileno(), owner.st_uid, owner.st_gid)
             os.unlink(source)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import ctypes
 import os
 import pwd
-import re
 import sys
 import time
 from typing import Any, Dict, List, Optional
 
-from .p2p_python import candidates
+from .p2p_python import PythonError, ask, candidates, others_own, version_by_name
 from .p2p_run import run
 
 _TIME_ERROR = 5  # of adjtimex(2): the clock is not synchronised
@@ -80,28 +79,40 @@ def describe_user() -> Dict[str, Any]:
     return {"name": name, "uid": uid, "home": home, "root": uid == 0, "sudo": sudo}
 
 
-def _has(real: str, module: str) -> bool:
-    match = re.search(r"python3\.(\d+)$", real)
-    if not match:
-        return False
-    lib = os.path.join(os.path.dirname(os.path.dirname(real)), "lib", "python3." + match.group(1))
-    return os.path.isfile(os.path.join(lib, module, "__init__.py"))
-
-
-def describe_pythons() -> List[Dict[str, Any]]:
+def describe_pythons(wish: Optional[str] = None) -> List[Dict[str, Any]]:
     """Return the interpreters found, the newest first.
 
+    Args:
+        wish: one to name before all others, which may lie anywhere.
+
     Returns:
-        Each with `path`, `version` (`3.11`, None if its name does not tell), `venv` and `ensurepip` (whether
-        it has these modules).
+        Each with `path`, `version` (`3.11`; None if it does not run) and `named` (whether it is the wish).
+        One whose name does not tell its version is asked, and so is a script: those of pyenv are there for
+        Pythons that do not run. Root asks none that is not its own: whoever may exchange it would be root.
     """
-    found = []
-    for path in candidates():
-        real = os.path.realpath(path)
-        match = re.search(r"python(3\.\d+)$", real)
-        modules = {name: _has(real, name) for name in ("venv", "ensurepip")}
-        found.append({"path": path, "version": match.group(1) if match else None, **modules})
-    return found
+    others = [path for path in candidates() if path != wish]
+    found = [{"path": path, "version": _told(path), "named": False} for path in others]
+    return ([{"path": wish, "version": _version(wish), "named": True}] if wish else []) + found
+
+
+def _told(path: str) -> Optional[str]:
+    by_name = None if _is_script(path) else version_by_name(path)
+    return by_name or (None if os.geteuid() == 0 and others_own(path) else _version(path))
+
+
+def _is_script(path: str) -> bool:
+    try:
+        with open(path, "rb") as handle:
+            return handle.read(2) == b"#!"
+    except OSError:
+        return False
+
+
+def _version(path: str) -> Optional[str]:
+    try:
+        return "%d.%d" % ask(path, 5).version[:2]
+    except PythonError:
+        return None
 
 
 def describe_disk(path: str) -> Dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, 
 from .p2p_bounded import look
 from .p2p_drift import node_drift, units_compared
 from .p2p_files import sha256_file
+from .p2p_installed import site_packages
 from .p2p_local_http import ask_orchestrator, unanswered
 from .p2p_node import (
     describe_clock,
@@ -26,7 +27,6 @@ from .p2p_releases import complete, link_target, name_of, read_manifest
 from .p2p_run import run
 from .p2p_services import DIGEST_VARIABLE, manager_for, manager_name
 from .p2p_systemd import UnitState, process_environment, process_folder
-from .p2p_venv import site_packages
 from .p2p_x509 import not_after
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def releases(root: str) -> Dict[str, Any]:
     if manifest:
         short = {
             key: manifest.get(key)
-            for key in ("name", "created_at", "python", "packages", "lock_sha256", "wheel")
+            for key in ("name", "created_at", "python", "python_version", "packages", "artifact", "target")
         }
     return {
         "current": current,
@@ -237,7 +237,7 @@ def probe(params: Mapping[str, Any]) -> Dict[str, Any]:
     parts: Dict[str, Callable[[], Any]] = {
         "platform": describe_platform,
         "user": describe_user,
-        "pythons": describe_pythons,
+        "pythons": lambda: describe_pythons(((wanted or {}).get("release") or {}).get("python")),
         "disk": lambda: describe_disk(root),
         "memory": describe_memory,
         "services": lambda: services(names, states),

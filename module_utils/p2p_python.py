@@ -1,4 +1,4 @@
-"""The interpreters of a node: finding one for a release's virtual environment, and what it is."""
+"""The interpreters of a node: which there are, and the one that runs a release."""
 
 from __future__ import annotations
 
@@ -6,48 +6,23 @@ import glob
 import json
 import os
 import re
+import stat
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from .p2p_run import last_lines, run
 
-OLDEST = (3, 10)
+_MOST_LINKS = 40
 _FOLDERS = ("/usr/local/bin", "/usr/bin", "/opt/homebrew/bin")
 
-# What an interpreter says about itself: the marker variables, whether it can make environments, pip's wheel.
+# `base` is what an environment links to: for an interpreter that is in one itself, the one behind it.
 _QUESTION = r"""
-import glob, json, os, platform, sys, sysconfig
-try:
-    import ensurepip
-    bundled = os.path.join(os.path.dirname(ensurepip.__file__), "_bundled")
-except ImportError:
-    bundled = None
-try:
-    import venv
-except ImportError:
-    venv = None
-wheels = []
-for folder in (sysconfig.get_config_var("WHEEL_PKG_DIR"), bundled, "/usr/share/python-wheels"):
-    if folder:
-        wheels += sorted(glob.glob(os.path.join(folder, "pip-*.whl")))
-info = sys.implementation.version
+import json, os, sys, sysconfig
 print(json.dumps({
-    "executable": sys.executable,
+    "base": os.path.abspath(getattr(sys, "_base_executable", sys.executable)),
     "in_venv": sys.prefix != sys.base_prefix,
-    "venv": venv is not None,
-    "pip_wheel": wheels[0] if wheels else None,
-    "markers": {
-        "implementation_name": sys.implementation.name,
-        "implementation_version": "%d.%d.%d" % (info.major, info.minor, info.micro),
-        "os_name": os.name,
-        "platform_machine": platform.machine(),
-        "platform_python_implementation": platform.python_implementation(),
-        "platform_release": platform.release(),
-        "platform_system": platform.system(),
-        "platform_version": platform.version(),
-        "python_full_version": platform.python_version(),
-        "python_version": ".".join(platform.python_version_tuple()[:2]),
-        "sys_platform": sys.platform,
-    },
+    "implementation": sys.implementation.name,
+    "free_threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+    "version": list(sys.version_info[:3]),
 }))
 """
 
@@ -61,34 +36,39 @@ class Interpreter(NamedTuple):
 
     path: str
     version: Tuple[int, ...]
-    can_venv: bool
     in_venv: bool
-    pip_wheel: Optional[str]
-    markers: Dict[str, str]
+    base: str
 
 
-class VenvMissingError(PythonError):
-    """An interpreter that is new enough and cannot make environments."""
+def _lasting(base: str) -> str:
+    """Return an interpreter's path with the version in its name, where there is one beside it.
 
-    def __init__(self, message: str, interpreter: Interpreter) -> None:
-        super().__init__(message)
-        self.interpreter = interpreter
+    An upgrade of the system makes `python3` another Python, for which an environment's packages are not made.
+    """
+    real = os.path.realpath(base)
+    return real if os.path.dirname(real) == os.path.dirname(base) else base
 
 
 def ask(path: str, timeout: float = 20) -> Interpreter:
     """Ask an interpreter what it is.
 
     Raises:
-        PythonError: if it does not answer.
+        PythonError: if it does not answer, or is not CPython.
     """
     outcome = run([path, "-I", "-c", _QUESTION], timeout)
     if outcome.code != 0:
         raise PythonError("%s does not run: %s" % (path, last_lines(outcome.err, 2) or "no output"))
-    answer: Dict[str, Any] = json.loads(outcome.out)
-    version = tuple(int(part) for part in re.findall(r"\d+", answer["markers"]["python_full_version"])[:3])
-    return Interpreter(
-        path, version, bool(answer["venv"]), bool(answer["in_venv"]), answer["pip_wheel"], answer["markers"]
-    )
+    try:
+        answer: Dict[str, Any] = json.loads(outcome.out)
+        version = tuple(int(part) for part in answer["version"])
+        base = _lasting(str(answer["base"]))
+    except (KeyError, TypeError, ValueError):
+        raise PythonError("%s is no Python: it said %.100r" % (path, outcome.out)) from None
+    if answer["implementation"] != "cpython":
+        raise PythonError("%s is %s, and packages are for CPython" % (path, answer["implementation"]))
+    if answer.get("free_threaded"):
+        raise PythonError("%s is a free-threaded Python, which packages are not built for" % path)
+    return Interpreter(path, version, bool(answer["in_venv"]), base)
 
 
 def _entries(folder: str) -> List[str]:
@@ -118,68 +98,80 @@ def candidates() -> List[str]:
             if not match or not os.access(path, os.X_OK):
                 continue
             real = os.path.realpath(path)
-            minor = re.search(r"python3\.(\d+)$", real)
-            rank = int(match.group(1) or (minor.group(1) if minor else 0))
+            rank = int(match.group(1) or (version_by_name(path) or "3.0").split(".")[1])
             if real not in found or found[real][0] < rank:
                 found[real] = (rank, path)
     return [path for rank, path in sorted(found.values(), key=lambda item: (-item[0], item[1]))]
+
+
+def others_own(path: str) -> bool:
+    """Tell whether somebody besides root may put another program in an interpreter's place.
+
+    Each folder and link on the way is looked at: whoever may exchange one of these exchanges the program.
+    """
+    todo, place, links = path.split("/")[::-1], "/", 0
+    try:
+        while todo:
+            name = todo.pop()
+            if name in ("", ".", ".."):
+                place = os.path.dirname(place) if name == ".." else place
+                continue
+            below = os.path.join(place, name)
+            above, found = os.lstat(place), os.lstat(below)
+            if found.st_uid != 0 or (_open_to_others(above) and not above.st_mode & stat.S_ISVTX):
+                return True
+            if stat.S_ISLNK(found.st_mode):
+                links += 1
+                target = os.readlink(below)
+                todo += target.split("/")[::-1]
+                place = "/" if target.startswith("/") else place
+            else:
+                place = below
+            if links > _MOST_LINKS:
+                return True
+        return _open_to_others(os.lstat(place))
+    except OSError:
+        return True
+
+
+def _open_to_others(found: os.stat_result) -> bool:
+    return bool(found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and found.st_gid != 0))
+
+
+def version_by_name(path: str) -> Optional[str]:
+    """Return the minor version that an interpreter's name tells, such as `3.11`, or None."""
+    match = re.search(r"python(3\.\d+)$", os.path.realpath(path))
+    return match.group(1) if match else None
 
 
 def _dotted(version: Tuple[int, ...]) -> str:
     return ".".join(str(part) for part in version)
 
 
-def _refusal(interpreter: Interpreter, spare_pip: bool) -> Optional[str]:
-    """Say why an interpreter cannot make environments, with the package that mends it; None if it can."""
-    if interpreter.can_venv and (interpreter.pip_wheel or spare_pip):
-        return None
-    package = "python%s-venv" % _dotted(interpreter.version[:2])
-    if interpreter.path in ("/usr/bin/python3", "/bin/python3"):
-        package = "python3-venv (or %s)" % package
-    if not os.path.exists("/etc/debian_version"):
-        package = "of your distribution that brings the modules venv and ensurepip"
-    return (
-        "%s (Python %s) cannot make virtual environments, it lacks venv or ensurepip: install the package %s"
-        % (
-            interpreter.path,
-            _dotted(interpreter.version),
-            package,
-        )
-    )
-
-
-def choose(wish: Optional[str] = None, timeout: float = 20, spare_pip: bool = False) -> Interpreter:
-    """Return the interpreter to make environments with.
+def choose(minor: str, wish: Optional[str] = None, timeout: float = 20) -> Interpreter:
+    """Return the interpreter that runs a release.
 
     Args:
-        wish: a path to take instead of the newest one found.
+        minor: the version that its packages are for, such as `3.11`.
+        wish: a path to take instead of the first that has this version.
         timeout: seconds for each interpreter to answer.
-        spare_pip: whether the caller has a wheel of pip for an interpreter that brings none.
 
     Raises:
-        VenvMissingError: if those that are new enough cannot make environments; it names the package.
-        PythonError: if there is none that is new enough; it names what was found.
+        PythonError: if there is none; it names what was found.
     """
     seen: List[str] = []
-    lacking: Optional[VenvMissingError] = None
     for path in [wish] if wish else candidates():
+        if not wish and version_by_name(path) not in (minor, None):
+            seen.append(path)
+            continue
         try:
             interpreter = ask(path, timeout)
         except PythonError as error:
             seen.append(str(error))
             continue
-        refusal = _refusal(interpreter, spare_pip)
-        if interpreter.version < OLDEST:
-            seen.append("%s is %s" % (path, _dotted(interpreter.version)))
-        elif interpreter.in_venv and not wish:
-            continue
-        elif refusal is None:
+        if _dotted(interpreter.version[:2]) == minor and (wish or not interpreter.in_venv):
             return interpreter
-        else:
-            lacking = lacking or VenvMissingError(refusal, interpreter)
-    if lacking:
-        raise lacking
+        where = " of a virtual environment" if interpreter.in_venv else ""
+        seen.append("%s is %s%s" % (path, _dotted(interpreter.version), where))
     found = "; ".join(seen) if seen else "none at all"
-    raise PythonError(
-        "no Python %s or newer found (%s): install one, or name one with `python`" % (_dotted(OLDEST), found)
-    )
+    raise PythonError("no Python %s found, which the packages are for (%s)" % (minor, found))

@@ -84,7 +84,4 @@ def reach(targets: Sequence[Mapping[str, Any]], timeout: float) -> List[Dict[str
     answers, _ = look(tries, timeout + GRACE)
     late = (BLOCKED, "no answer within %g s" % timeout)
     results = [answers.get(str(place), late) for place in range(len(targets))]
-    return [
-        dict(target, outcome=outcome, why=why)
-        for target, (outcome, why) in zip(targets, results)  # noqa: B905  `strict` came with Python 3.10
-    ]
+    return [dict(target, outcome=outcome, why=why) for target, (outcome, why) in zip(targets, results)]

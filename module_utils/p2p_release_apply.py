@@ -4,31 +4,49 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import json
 import os
 import shutil
-import tarfile
 import time
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Optional
 
+from .p2p_artifact import ArtifactError
+from .p2p_download import download, shown
 from .p2p_files import check_writable, mend_file, write_file
 from .p2p_folders import check_folder
+from .p2p_install import NeededError, install
 from .p2p_python import PythonError
-from .p2p_release_plan import Plan, ReleaseError, Request, check_space, wheel_bytes
+from .p2p_release_plan import Plan, ReleaseError, Request, check_space
 from .p2p_release_tell import actions, diffs
 from .p2p_releases import (
     MANIFEST,
     all_folders,
     complete,
+    finished_first,
     link_target,
     name_of,
     read_manifest,
     releases_folder,
 )
-from .p2p_venv import Builder, VenvError, describe
 
 LOCK_WAIT = 60.0
-_OWN_ENTRIES = {"releases", "wheels", "current", "previous", ".lock", ".current.new", ".previous.new"}
+ARCHIVE = ".archive"
+# Folders that the controller makes for archives, and the seconds that no run takes.
+SENT, ABANDONED = "p2p-release-", 86400.0
+# Another machine's xz may pack the same contents less tightly.
+LARGER = 4
+# `wheels` is where earlier versions of p2p-cluster put what they installed from.
+_OWN_ENTRIES = {
+    "releases",
+    "wheels",
+    "current",
+    "previous",
+    ".lock",
+    ARCHIVE,
+    ".current.new",
+    ".previous.new",
+}
 if os.geteuid() != 0:
     _OWN_ENTRIES.add("data")  # what the program keeps lies here where it cannot lie in /var/lib
 _ROOTLESS_SETTINGS = {"etc"} if os.geteuid() != 0 else set()
@@ -39,7 +57,8 @@ def apply(request: Request) -> Dict[str, Any]:
     """Plan a request and, unless in check mode, carry it out.
 
     Returns:
-        The module's answer.
+        The module's answer; `needed` says why nothing was done where a release is to be made and its archive
+        is not at hand.
 
     Raises:
         ReleaseError: if it is refused or fails.
@@ -47,20 +66,71 @@ def apply(request: Request) -> Dict[str, Any]:
     if request.state == "absent":
         return remove(request)
     os.umask(0o022)
+    plan = request.plan()
     try:
-        plan = request.plan()
         refuse(request, plan)
         answer = _describe(request, plan)
         if plan.changes and not request.check_mode:
             with _locked(request.root):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(os.path.join(request.root, ARCHIVE))  # of a run that was killed
                 again = request.plan()  # another run may have been at work until now
                 if again.changes:
-                    _execute(request, again)
-    except (PythonError, VenvError) as error:
+                    with _at_hand(request, again.build):
+                        _execute(request, again)
+    except NeededError as error:
+        return {"changed": False, "needed": "%s" % error}
+    except (ArtifactError, PythonError) as error:
+        if request.params.get("partial"):
+            return {"changed": False, "needed": "%s" % error}
         raise ReleaseError(
-            "release %s was not built, what ran still runs: %s" % (request.name, error)
+            "release %s was not made, what ran still runs: %s" % (request.name, error)
         ) from error
     return answer
+
+
+@contextlib.contextmanager
+def _at_hand(request: Request, build: bool) -> Iterator[None]:
+    """Have the archive at hand where a release is made of one, and take it away afterwards.
+
+    Raises:
+        NeededError: if it is neither on the node nor to be had.
+    """
+    if not (build and request.artifact) or request.archive:
+        yield
+        return
+    url = request.params.get("url")
+    if not url:
+        raise NeededError("it is not on the node")
+    path = os.path.join(request.root, ARCHIVE)
+    try:
+        download(url, path, LARGER * int(request.artifact["size"]))
+    except ArtifactError as error:
+        raise NeededError("%s" % error) from error
+    request.archive = path
+    try:
+        yield
+    except ArtifactError as error:
+        raise NeededError("%s: %s" % (shown(url), error)) from error
+    finally:
+        os.unlink(path)
+
+
+def drop(archive: Optional[str]) -> None:
+    """Remove an archive that the controller sent, and those that runs left which were killed."""
+    if archive is None:
+        return
+    parent = os.path.dirname(archive)
+    with contextlib.suppress(OSError):
+        os.unlink(archive)
+    if not os.path.basename(parent).startswith(SENT):
+        return
+    shutil.rmtree(parent, ignore_errors=True)
+    for folder in glob.glob(os.path.join(glob.escape(os.path.dirname(parent)), SENT + "*")):
+        with contextlib.suppress(OSError):
+            found = os.lstat(folder)
+            if found.st_uid == os.geteuid() and time.time() - found.st_mtime > ABANDONED:
+                shutil.rmtree(folder)
 
 
 def _describe(request: Request, plan: Plan) -> Dict[str, Any]:
@@ -85,13 +155,11 @@ def refuse(request: Request, plan: Plan) -> None:
     """
     _refuse_foreign_root(request.root)
     if plan.build:
+        if os.path.lexists(plan.target) and (os.path.islink(plan.target) or not os.path.isdir(plan.target)):
+            raise ReleaseError("%s is no directory, and a release goes there: move it away" % plan.target)
         check_space(request.root, int(request.params["min_free_mb"]))
-        for name in ("wheel", "pip"):
-            if request.params.get(name):
-                wheel_bytes(request.params[name])
-        house = request.params.get("wheelhouse")
-        if house and not request.check_mode and not os.path.exists(house):
-            raise ReleaseError("wheelhouse %s is not on this node: copy the wheels there first" % house)
+        if request.artifact:
+            request.interpreter()
     if not request.check_mode:
         for item in request.wanted["files"]:
             check_writable(item, os.path.join(plan.target, item["path"]))
@@ -135,59 +203,20 @@ def _build(request: Request, target: str) -> None:
             write_file(
                 os.path.join(target, item["path"]), request.contents[item["path"]].encode("utf-8"), item
             )
-        environment: Dict[str, Any] = {"packages": {}, "records": {}, "scripts": {}}
-        if request.wanted["requirements"] or request.wanted["wheel"]:
-            environment = _build_venv(request, target)
-        manifest = dict(environment, name=request.name, created_at=time.time())
-        manifest.update({key: request.wanted[key] for key in ("lock_sha256", "wheel", "files")})
+        environment: Dict[str, Any] = {"packages": {}}
+        if request.artifact:
+            archive, digest = str(request.archive), str(request.artifact["digest"])
+            older = [path for path in finished_first(request.root) if path != target]
+            running = os.path.join(request.root, "current", "venv")
+            environment = install(
+                archive, digest, target, request.interpreter(), older=older, recorded=running
+            )
+        manifest = dict(environment, name=request.name, created_at=time.time(), files=request.wanted["files"])
         text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
         write_file(os.path.join(target, MANIFEST), text.encode("utf-8"), _PLAIN)
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise
-
-
-def _build_venv(request: Request, target: str) -> Dict[str, Any]:
-    interpreter, params = request.interpreter(), request.params
-    scratch = os.path.join(target, ".build")
-    os.mkdir(scratch, 0o700)
-    requirements = os.path.join(scratch, "requirements.txt")
-    lines, wheel = params.get("lock") or "", params.get("wheel")
-    if wheel:
-        path = os.path.join(scratch, wheel["filename"])
-        write_file(path, wheel_bytes(wheel), _PLAIN)
-        lines += "\n%s --hash=sha256:%s\n" % (path, wheel["sha256"])
-    write_file(requirements, lines.encode("utf-8"), _PLAIN)
-    if not interpreter.pip_wheel:
-        path = os.path.join(scratch, params["pip"]["filename"])
-        write_file(path, wheel_bytes(params["pip"]), _PLAIN)
-        interpreter = interpreter._replace(pip_wheel=path)
-    # Its wheel as it is would be compiled by each of the two runs of pip: a fifth of what a build costs.
-    unpacked = os.path.join(scratch, "pip")
-    shutil.unpack_archive(str(interpreter.pip_wheel), unpacked, "zip")
-    interpreter = interpreter._replace(pip_wheel=unpacked)
-    house = params.get("wheelhouse")
-    if house and not os.path.isdir(house):
-        house = _unpacked(house, os.path.join(scratch, "wheels"))
-    venv = os.path.join(target, "venv")
-    Builder(interpreter, venv, float(params["timeout"])).build(requirements, house)
-    shutil.rmtree(scratch)
-    return dict(describe(venv), python=interpreter.path, markers=interpreter.markers)
-
-
-def _unpacked(archive: str, folder: str) -> str:
-    """Unpack the wheels of an archive; pip checks their digests."""
-    os.mkdir(folder)
-    try:
-        with tarfile.open(archive) as stream:
-            for member in stream:
-                content = stream.extractfile(member) if member.isfile() else None
-                if content is not None and os.path.basename(member.name) == member.name:
-                    with open(os.path.join(folder, member.name), "wb") as handle:
-                        shutil.copyfileobj(content, handle)
-    except tarfile.TarError as error:
-        raise ReleaseError("wheelhouse %s is no archive of wheels: %s" % (archive, error)) from error
-    return folder
 
 
 def _activate(root: str, plan: Plan) -> None:
@@ -198,6 +227,8 @@ def _activate(root: str, plan: Plan) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(root, "previous"))
     _link(root, "current", plan.target)
+    # Earlier versions installed from wheels that they brought there.
+    shutil.rmtree(os.path.join(root, "wheels"), ignore_errors=True)
 
 
 def _link(root: str, link: str, target: str) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 import os
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
+from .p2p_artifact import DESCRIPTION
 from .p2p_digest import release_wanted
-from .p2p_python import Interpreter, VenvMissingError, choose
+from .p2p_python import Interpreter, choose
 from .p2p_releases import (
     MANIFEST,
     Drift,
@@ -19,15 +17,14 @@ from .p2p_releases import (
     find,
     free_folder,
     link_target,
+    made_for,
     name_of,
     read_manifest,
     releases_folder,
     soundest,
-    wanted_packages,
 )
 
 FEWEST_INODES = 5000
-WHEEL_DASHES = 4  # name-version-python-abi-platform.whl
 _SHORTEST_ROOT = 2  # never /opt itself
 
 
@@ -84,39 +81,37 @@ class Request:
         if self.name:
             check_name(self.name)
         self.state = params["state"]
-        if self.state == "present" and not (params.get("lock") or params.get("wheel") or params.get("files")):
+        self.artifact: Dict[str, Any] = dict(params.get("artifact") or {})
+        if self.state == "present" and not (self.artifact or params.get("files")):
             self.state = "active"
-        self.warnings: List[str] = []
+        self.archive: Optional[str] = params.get("archive")
         self._interpreter: Optional[Interpreter] = None
         self.contents = {
             str(item.get("path")): item.get("content") or "" for item in params.get("files") or []
         }
         self.wanted: Dict[str, Any] = {"files": []}
         if self.state == "present":
-            self.wanted = release_wanted(dict(params, root=self.root))
+            known = {}
+            if self.artifact:
+                known = {made_for(self.artifact["target"], self.artifact["python"]): self.artifact["digest"]}
+            self.wanted = release_wanted(dict(params, root=self.root, artifacts=known))
             self._check_files()
 
     def _check_files(self) -> None:
         for item in self.wanted["files"]:
             path = item["path"]
-            if os.path.isabs(path) or ".." in path.split("/") or path.split("/")[0] in ("venv", MANIFEST):
+            own = ("venv", DESCRIPTION, MANIFEST)
+            if os.path.isabs(path) or ".." in path.split("/") or path.split("/")[0] in own:
                 raise ReleaseError("files: %r must be relative to the release, outside of venv" % path)
 
     def interpreter(self) -> Interpreter:
-        """Return the interpreter that a release is built with, chosen once.
+        """Return the interpreter that the release runs with, chosen once.
 
         Raises:
-            PythonError: if there is none that can.
+            PythonError: if there is none for its packages.
         """
         if self._interpreter is None:
-            try:
-                self._interpreter = choose(self.params.get("python"), spare_pip=bool(self.params.get("pip")))
-            except VenvMissingError as error:
-                if not self.check_mode:
-                    raise
-                # In a preview: an earlier task may be about to install it.
-                self.warnings.append("unless it is installed before: %s" % error)
-                self._interpreter = error.interpreter
+            self._interpreter = choose(str(self.artifact["python"]), self.params.get("python"))
         return self._interpreter
 
     def plan(self) -> Plan:
@@ -124,8 +119,6 @@ class Request:
 
         Raises:
             ReleaseError: if it cannot be.
-            PythonError: if a release is to be built and no interpreter can.
-            MarkerError: if the lock is not understood.
         """
         if self.state == "active":
             return self._plan_active()
@@ -141,8 +134,7 @@ class Request:
         before = sorted({path for path in built.before if path not in built.remove} | {built.target})
         plan = self._links(built.target, True)._replace(packages=built.packages, before=before)
         kept = [path for path in dict.fromkeys((plan.current, plan.previous)) if path]
-        others = [built.target, *complete(self.root)]
-        kept += [path for path in others if path in before and path not in kept][: self._keep() - len(kept)]
+        kept += self._others(kept, [path for path in complete(self.root) if path in before], again=True)
         return plan._replace(remove=[path for path in before if path not in kept + self._damaged_running()])
 
     def _keep(self) -> int:
@@ -170,9 +162,9 @@ class Request:
         # What an interrupted run left is built over; what runs or ran never is.
         unfinished = os.path.isdir(plain) and read_manifest(plain) is None and plain not in held
         target = plain if unfinished and found is None else free_folder(self.root, self.name)
-        packages: Dict[str, str] = {}
-        if self.wanted["requirements"] or self.wanted["wheel"]:
-            packages = wanted_packages(self.wanted, self.interpreter().markers)
+        packages = {
+            str(name): str(version) for name, version in (self.artifact.get("packages") or {}).items()
+        }
         plan = self._links(target, activate)
         plan = plan._replace(build=True, drift=drift, packages=packages)
         return self._prune(plan, [found] if found and found not in held else [])
@@ -204,11 +196,31 @@ class Request:
         swap = activate and current != target
         return Plan(target, False, [], swap, [], [], packages, after, previous, all_folders(self.root))
 
+    def _others(self, kept: Sequence[str], there: Sequence[str], again: bool) -> List[str]:
+        """Return which of the finished releases that are there stay besides those that are kept.
+
+        One that was made anew takes no other's place: of each name one build counts.
+
+        Args:
+            kept: the folders that stay anyway.
+            there: all, the newest first.
+            again: whether earlier builds of a name stay as well; they go when a release is built.
+        """
+        # One that is still to be made has no name of its own yet.
+        names = {self.name, *(name_of(path) for path in kept)} - {None}
+        named = [(path, name_of(path)) for path in there]
+        newest: Dict[Optional[str], str] = {}
+        for path, name in named:
+            if name not in names and (name in newest or len(names) + len(newest) < self._keep()):
+                newest.setdefault(name, path)
+        if not again:
+            return list(newest.values())
+        return [path for path, name in named if name in newest or (name in names and path not in kept)]
+
     def _prune(self, plan: Plan, dead: List[str]) -> Plan:
         kept = [path for path in dict.fromkeys((plan.current, plan.previous, plan.target)) if path]
-        for path in complete(self.root):
-            if path not in kept and path not in dead and len(kept) < self._keep():
-                kept.append(path)
+        there = [path for path in complete(self.root) if path not in dead]
+        kept += self._others(kept, there, again=not plan.build)
         kept += self._damaged_running()
         return plan._replace(remove=[path for path in all_folders(self.root) if path not in kept])
 
@@ -239,27 +251,3 @@ def check_space(root: str, megabytes: int) -> None:
             "only %d inodes are free below %s and a release needs %d: remove files there. "
             "Nothing was written." % (found.f_favail, where, FEWEST_INODES)
         )
-
-
-def wheel_bytes(wheel: Mapping[str, Any]) -> bytes:
-    """Return a wheel's bytes, which are what its digest says.
-
-    Raises:
-        ReleaseError: if they are not, or its name is not a wheel's.
-    """
-    filename = str(wheel.get("filename", ""))
-    if (
-        os.path.basename(filename) != filename
-        or not filename.endswith(".whl")
-        or filename.count("-") < WHEEL_DASHES
-    ):
-        raise ReleaseError("wheel.filename %r is not the name of a wheel" % filename)
-    try:
-        content = base64.b64decode(wheel.get("content") or "", validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ReleaseError("wheel.content of %s is not base64: %s" % (filename, error)) from error
-    if hashlib.sha256(content).hexdigest() != wheel.get("sha256"):
-        raise ReleaseError(
-            "%s: its content does not have the digest wheel.sha256 (%s)" % (filename, wheel.get("sha256"))
-        )
-    return content

@@ -8,7 +8,6 @@ from typing import Dict, List, Mapping, Optional
 from .p2p_files import file_diff
 from .p2p_release_plan import Plan, Request
 from .p2p_releases import find, link_target, name_of, read_manifest
-from .p2p_venv import installed
 
 _MOST_PACKAGES = 4
 
@@ -21,8 +20,10 @@ def _shown(request: Request) -> Optional[str]:
 
 
 def _versions(path: Optional[str]) -> Dict[str, str]:
-    found = installed(os.path.join(path, "venv")) if path else {}
-    return {name: item["version"] for name, item in found.items()}
+    packages = ((read_manifest(path) if path else None) or {}).get("packages")
+    return (
+        {str(name): str(version) for name, version in packages.items()} if isinstance(packages, dict) else {}
+    )
 
 
 def _package_phrases(request: Request, plan: Plan) -> List[str]:

@@ -91,7 +91,7 @@ class Request:
             "diff": self._diffs(drift, states[self.name]) if drift else [],
         }
         if drift and not self.check_mode:
-            self._refuse()
+            self.refuse()
             self.touched = True
             self._mend(drift)
         return answer
@@ -107,7 +107,12 @@ class Request:
             return "mend mode or owner of %s" % item.name
         return _PHRASES[item.part] % item.name
 
-    def _refuse(self) -> None:
+    def refuse(self) -> None:
+        """Refuse files and directories that cannot be made as asked, before anything is changed.
+
+        Raises:
+            ValueError: naming the path and the remedy.
+        """
         for item in self.wanted["files"]:
             check_writable(item)
         for item in self.wanted["directories"]:

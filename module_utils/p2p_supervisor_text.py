@@ -121,7 +121,9 @@ def _ini(sections: Sequence[Tuple[str, Sequence[Tuple[str, Any]]]]) -> str:
 
 def start_words(binaries: str, conf: str, home: str) -> List[str]:
     """Return the command that starts supervisord, the same from a deploy and from the container's start."""
-    return ["env", "-i", "PATH=" + PATH, "HOME=" + home, binaries + "/supervisord", "-c", conf]
+    # -I, since the folder where this happens to run may have modules of the same names.
+    program = [binaries + "/python", "-I", "-m", "supervisor.supervisord"]
+    return ["env", "-i", "PATH=" + PATH, "HOME=" + home, *program, "-c", conf]
 
 
 def _marks(name: str) -> Tuple[str, str]:

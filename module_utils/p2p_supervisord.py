@@ -99,8 +99,10 @@ class Supervisord:
         """Return the command that shows people how a service does."""
         where = paths(self.folder, name)
         binaries = self.binaries or os.path.join(os.path.dirname(self.folder), "current/venv/bin")
-        words = (binaries + "/supervisorctl", where["conf"], where["log"])
-        return "%s -c %s status; tail -n 50 %s" % tuple(shlex.quote(word) for word in words)
+        words = (binaries + "/python", where["conf"], where["log"])
+        return "%s -I -m supervisor.supervisorctl -c %s status; tail -n 50 %s" % tuple(
+            shlex.quote(word) for word in words
+        )
 
     # -- state --------------------------------------------------------------------------------------
 
@@ -273,6 +275,10 @@ class Supervisord:
                 return
         raise ServiceError("process %d of %s does not end, not even killed" % (pid, name))
 
+    def _is_installed(self) -> bool:
+        venv = glob.escape(os.path.dirname(self.binaries))
+        return bool(glob.glob(venv + "/lib/python3.*/site-packages/supervisor/supervisord.py"))
+
     def bring_up(self, name: str, restart: bool, seconds: float, settle: float) -> UnitState:
         """Start a service with its supervisord, anew if it runs, and wait until it stays up.
 
@@ -289,10 +295,10 @@ class Supervisord:
         where, deadline = paths(self.folder, name), time.monotonic() + seconds
         if not self.binaries:
             raise ServiceError("where supervisord is is not known: give place.bin")
-        if not os.access(self.binaries + "/supervisord", os.X_OK):
+        if not self._is_installed():
             raise ServiceError(
-                "%s/supervisord is missing: the release's lock must hold supervisor, which keeps services"
-                " running where systemd does not run the node" % self.binaries
+                "the environment of %s has no supervisor: the release's lock must hold it, since it keeps"
+                " services running where systemd does not run the node" % self.binaries
             )
         self.stop(name, seconds)
         begin, begin_main = _size(where["log"]), _size(where["main"])

@@ -51,7 +51,7 @@ def parse_show(text: str, names: Sequence[str]) -> Dict[str, UnitState]:
     """
     blocks = [block for block in text.strip().split("\n\n") if block.strip()]
     states: Dict[str, UnitState] = {}
-    for name, block in zip(names, blocks):  # noqa: B905  `strict` came with Python 3.10
+    for name, block in zip(names, blocks):
         found: Dict[str, str] = {}
         for line in block.splitlines():
             key, _, value = line.partition("=")
