@@ -12,7 +12,6 @@ BENCH_VENV := .cache/bench
 SCENARIO ?= default
 SCENARIOS_AT_ONCE ?= 2
 TOOLS := .cache/tools
-WHEELS := .cache/wheels
 BROWSER := "chromium=chromium fonts-dejavu-core"
 FAULTS := curl=curl iptables=iptables mkfs.ext4=e2fsprogs
 # Without the system's own folders a bare environment, or a user's, has no awk or ip.
@@ -37,13 +36,6 @@ $(VENV)/.lock: requirements/dev.txt
 image: ## install and start Docker if it is missing, build the node image
 	scripts/lab-image
 
-# What most test nodes install a release from: fetched once, for the Python of Debian 12, and mounted into each.
-$(WHEELS)/.done: requirements/node.txt | venv
-	rm -rf $(WHEELS) && mkdir -p $(WHEELS)
-	pip download --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: --python-version 3.11 \
-	  --dest $(WHEELS) --requirement requirements/node.txt
-	touch $@
-
 .PHONY: lab
 lab: venv image ## start the lab's containers, deploy to them, print their health (LAB_NODES=8)
 	ansible-playbook -i localhost, playbooks/lab.yml -e p2p_lab_nodes=$(LAB_NODES)
@@ -60,6 +52,12 @@ lock: venv ## write the hash locks anew from requirements/*.in
 	cd requirements && for set in node:3.10 runtime:3.11 dev:3.11 bench:3.11; do \
 	  uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url \
 	    --python-version "$${set#*:}" "$${set%:*}.in" --output-file "$${set%:*}.txt"; done
+
+artifacts: export PYTHONPATH := $(CURDIR)/collections:$(CURDIR)
+
+.PHONY: artifacts
+artifacts: venv ## build releases for a controller without a package index, into dist/artifacts (OPTIONS="--platform linux-aarch64 --python 3.12")
+	@python -m ansible_collections.p2p.cluster.plugins.plugin_utils.artifact $(OPTIONS)
 
 .PHONY: test
 test: venv image ## everything: lint, unit, integration, previews, hostile nodes, every Molecule scenario
@@ -107,11 +105,11 @@ test-nodes: venv image ## the modules in real containers, the page in a browser
 	pytest -n 2 --dist loadfile tests/integration/deploy tests/integration/identity tests/integration/modules tests/integration/nodes
 
 .PHONY: test-preview
-test-preview: venv image $(WHEELS)/.done ## each playbook previewed and run over the same fleet of start states: predicted against actual
+test-preview: venv image ## each playbook previewed and run over the same fleet of start states: predicted against actual
 	python -m tests.preview
 
 .PHONY: test-hostile
-test-hostile: venv image $(WHEELS)/.done ## every playbook over nodes that lie and over real voters of which two lie, and a cluster under attack: a sample by HOSTILE_SEED, everything with FULL=1
+test-hostile: venv image ## every playbook over nodes that lie and over real voters of which two lie, and a cluster under attack: a sample by HOSTILE_SEED, everything with FULL=1
 	scripts/tools $(TOOLS) etcd=etcd-server etcdctl=etcd-client
 	scripts/programs ssh=openssh-client
 	pytest -n 2 tests/hostile
@@ -175,9 +173,9 @@ bench-orchestrator: venv ## one heartbeat alone; five voters under 1,000 simulat
 	python -m tests.bench.orchestrator.bench
 
 .PHONY: test-molecule
-test-molecule: venv image $(WHEELS)/.done ## every Molecule scenario, SCENARIOS_AT_ONCE=2 of them side by side
+test-molecule: venv image ## every Molecule scenario, SCENARIOS_AT_ONCE=2 of them side by side
 	scripts/molecule-all $(SCENARIOS_AT_ONCE)
 
 .PHONY: molecule
-molecule: venv image $(WHEELS)/.done ## one Molecule scenario: make molecule SCENARIO=default
+molecule: venv image ## one Molecule scenario: make molecule SCENARIO=default
 	scripts/molecule $(SCENARIO)

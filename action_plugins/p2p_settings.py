@@ -20,6 +20,14 @@ from ansible.utils.vars import load_extra_vars
 PROJECT = Path(__file__).resolve().parent.parent
 PREFIXES = ("p2p_", "etcd_")
 SHARED = ("playbooks/group_vars/all.yml", "playbooks/vars/lab.yml")
+# Settings of earlier versions that were for the nodes, and what does the same now.
+GONE = {
+    "p2p_venv_lock": "p2p_release_lock",
+    "p2p_venv_packages": "nothing: a node needs a Python alone",
+    "p2p_venv_python": "p2p_release_python",
+    "p2p_venv_wheelhouse": "p2p_release_wheels, a directory on the controller",
+    "p2p_venv_wheels": "nothing: the controller builds releases, and nodes ask no package index",
+}
 Specs = dict[str, dict[str, Any]]
 
 
@@ -55,6 +63,14 @@ def unknown(given: Iterable[str], known: Iterable[str]) -> list[str]:
                 )
             )
     return lines
+
+
+def gone(given: Iterable[str]) -> list[str]:
+    """Return a line for each variable that was a setting of an earlier version and is none any more."""
+    return [
+        f"{name}: there is no such setting any more; in its place there is {GONE[name]}"
+        for name in sorted(set(given) & set(GONE))
+    ]
 
 
 def invalid(role: str, spec: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
@@ -95,7 +111,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no type i
         inventory = worker.current_worker._variable_manager._inventory
         of_nodes = inventory.get_host(variables["inventory_hostname"]).get_vars()
         known = shared().union(*roles.values(), inventory.groups["all"].get_vars(), of_nodes)
-        wrong = unknown(load_extra_vars(self._loader), known)
+        wrong = gone(variables) + unknown(set(load_extra_vars(self._loader)) - set(GONE), known)
         for role, spec in roles.items():
             values = self._templar.template({name: variables[name] for name in spec if name in variables})
             wrong += invalid(role, spec, values)

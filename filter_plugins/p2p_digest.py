@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.p2p.cluster.module_utils import p2p_digest
 
 DOCUMENTATION = r"""
 name: p2p_release_wanted
@@ -22,20 +20,6 @@ options:
     type: dict
     required: true
 """
-
-
-def _shared() -> ModuleType:
-    """Load module_utils/p2p_digest.py: Ansible puts that folder on nodes, not on the controller's path."""
-    path = Path(__file__).resolve().parent.parent / "module_utils" / "p2p_digest.py"
-    spec = importlib.util.spec_from_file_location("p2p_digest_shared", path)
-    if spec is None or spec.loader is None:
-        raise AnsibleFilterError(f"{path} cannot be loaded")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-_DIGEST = _shared()
 
 
 def _guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,8 +40,8 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
         return {
-            "p2p_release_name": _guarded("p2p_release_name", _DIGEST.release_name),
-            "p2p_release_digest": _guarded("p2p_release_digest", _DIGEST.release_digest),
-            "p2p_release_wanted": _guarded("p2p_release_wanted", _DIGEST.release_wanted),
-            "p2p_service_wanted": _guarded("p2p_service_wanted", _DIGEST.service_wanted),
+            "p2p_release_name": _guarded("p2p_release_name", p2p_digest.release_name),
+            "p2p_release_digest": _guarded("p2p_release_digest", p2p_digest.release_digest),
+            "p2p_release_wanted": _guarded("p2p_release_wanted", p2p_digest.release_wanted),
+            "p2p_service_wanted": _guarded("p2p_service_wanted", p2p_digest.service_wanted),
         }

@@ -1,4 +1,4 @@
-"""Whether a node's machine can hold what a deploy would put there: disk, Python, rights, clock."""
+"""Whether a node's machine can hold what a deploy would put there: disk, rights, clock."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.p2p.cluster.plugins.plugin_utils.artifact.target import lacks_release
+
 Answer = Mapping[str, Any]
-OLDEST = (3, 10)
 FEWEST_INODES = 5000
 _NO_PYTHON = re.compile(
     r"module interpreter .* was not found|python[\d.]*: (?:command )?not found|no python interpreter"
     r"|python[\d.]*: no such file|ansible-core requires a minimum",
     re.IGNORECASE,
 )
-_VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})(?![0-9])")
-# What of a node's drift is mended by a release that is built.
-_BUILT = ("release", "package", "venv")
 
 
 def fitness(
@@ -27,7 +25,6 @@ def fitness(
     answered: float,
     min_free_mb: int,
     max_clock_skew: float,
-    python: str = "",
 ) -> dict[str, Any]:
     """Weigh the machines of a run, for bundled releases.
 
@@ -38,7 +35,6 @@ def fitness(
         answered: When the last one had answered.
         min_free_mb: Megabytes that a release needs.
         max_clock_skew: Seconds that a node's clock may be wrong without a word.
-        python: The interpreter that the user named, if any.
 
     Returns:
         In the form of `p2p_preflight`: `refused`, by node why nothing is written there, and `warnings`.
@@ -50,8 +46,7 @@ def fitness(
         if not probe:
             continue
         drift = probe.get("drift") or []
-        builds = any(item["part"] in _BUILT for item in drift)
-        why = _disk(probe, min_free_mb) or _python(probe, python) if builds else ""
+        why = _disk(probe, min_free_mb) if lacks_release(probe) else ""
         if not why and drift and name in voters and not (probe.get("user") or {}).get("root", True):
             why = (
                 "it votes, and etcd needs root: let its ssh_user be root or use sudo without a password, or"
@@ -79,26 +74,6 @@ def _disk(probe: Mapping[str, Any], needed: int) -> str:
     if inodes is not None and inodes < FEWEST_INODES:
         return f"only {inodes} inodes are free below {disk['path']}, {FEWEST_INODES} are needed: remove files"
     return ""
-
-
-def _python(probe: Mapping[str, Any], named: str) -> str:
-    pythons = probe.get("pythons")
-    if named or pythons is None:
-        return ""
-    versions = [item["version"] for item in pythons]
-    # One that tells no version that can be read may do: the release's own look at it decides.
-    if any(found is None or (int(found[1]), int(found[2])) >= OLDEST for found in map(_number, versions)):
-        return ""
-    found = f"its newest Python is {versions[0]}" if versions else "it has no python3 in the usual places"
-    return (
-        f"{found}, and the orchestrator needs 3.10 or newer: install one beside it, or name one with"
-        " p2p_venv_python"
-    )
-
-
-def _number(version: str | None) -> re.Match[str] | None:
-    """Return the first two numbers of a version, as groups, or None if it does not begin with them."""
-    return _VERSION.match(version or "")
 
 
 def _skew(probe: Mapping[str, Any], asked: float, answered: float) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, TypedDict
 
+from ansible_collections.p2p.cluster.plugins.plugin_utils.artifact.target import MADE
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan import forming
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.confirm import names
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.epochs import next_epoch
@@ -540,13 +541,25 @@ def settings_alone(answer: Answer, service: str) -> bool:
         answer: The registered result of its probe.
         service: The unit's name without `.service`.
     """
-    return all(
-        item.get("service") == service
-        and (
-            item["part"] == "restart"
-            or (item["part"] in ("file", "live", "unit") and item["why"] == "content differs")
-        )
-        for item in answer["probe"]["drift"]
+    return all(_of_settings(item, service) for item in answer["probe"]["drift"])
+
+
+def release_alone(answer: Answer, service: str) -> bool:
+    """Tell whether a node differs in nothing but the release that a service runs from, and what that reads.
+
+    Mending that takes no look at the user or the store.
+
+    Args:
+        answer: As for `settings_alone`.
+        service: As for `settings_alone`.
+    """
+    return all(item["part"] in MADE or _of_settings(item, service) for item in answer["probe"]["drift"])
+
+
+def _of_settings(item: Mapping[str, Any], service: str) -> bool:
+    return item.get("service") == service and (
+        item["part"] == "restart"
+        or (item["part"] in ("file", "live", "unit") and item["why"] == "content differs")
     )
 
 
@@ -576,6 +589,7 @@ class FilterModule:
             "p2p_only": only,
             "p2p_plan": plan,
             "p2p_planned": planned,
+            "p2p_release_alone": release_alone,
             "p2p_settings_alone": settings_alone,
             "p2p_the_plan": the_plan,
         }

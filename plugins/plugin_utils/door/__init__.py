@@ -9,7 +9,8 @@ from __future__ import annotations
 from ansible.errors import AnsibleError
 
 try:
-    import msgspec  # noqa: F401  # named here for who updates a checkout and not what it needs
+    import msgspec  # noqa: F401  # named here, like the next, for who updates a checkout and not what it needs
+    import uv  # noqa: F401
 except ImportError as missing:
     raise AnsibleError(
         f"{missing}: the virtual environment is older than this checkout. `make venv` makes it anew; one of"

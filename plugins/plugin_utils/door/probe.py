@@ -11,7 +11,6 @@ from .words import (
     Count,
     Decimal,
     ExitStatus,
-    FileName,
     HttpCode,
     Libc,
     Line,
@@ -28,6 +27,7 @@ from .words import (
     ServiceName,
     Sha256,
     Small,
+    Target,
     Url,
     Version,
     Word,
@@ -74,8 +74,7 @@ class Python(Struct, kw_only=True):
 
     path: Line
     version: PythonVersion | None = None
-    venv: bool = False
-    ensurepip: bool = False
+    named: bool = False
 
 
 class Disk(Struct, kw_only=True):
@@ -155,13 +154,6 @@ class Watchdog(Struct, kw_only=True):
     line: Line
 
 
-class Wheel(Struct, kw_only=True):
-    """The wheel that a release was built from."""
-
-    filename: FileName
-    sha256: Sha256
-
-
 class Manifest(Struct, kw_only=True):
     """What a release says of itself."""
 
@@ -169,8 +161,9 @@ class Manifest(Struct, kw_only=True):
     created_at: Seconds | None = None
     python: Line | None = None
     packages: Annotated[dict[PackageName, Version], Few] | None = None
-    lock_sha256: Sha256 | None = None
-    wheel: Wheel | None = None
+    python_version: PythonVersion | None = None
+    artifact: Sha256 | None = None
+    target: Target | None = None
 
 
 class Release(Struct, kw_only=True):

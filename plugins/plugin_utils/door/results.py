@@ -78,6 +78,7 @@ class Release(Actions, kw_only=True):
     path: Line | UnsetType = UNSET
     previous: ReleaseName | None = None
     packages: Annotated[dict[PackageName, Version], Few] | UnsetType = UNSET
+    needed: Line | UnsetType = UNSET
 
 
 class Checkout(Actions, kw_only=True):

@@ -23,7 +23,7 @@ RELEASE_NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}"
 ReleaseName = Annotated[str, Meta(pattern=rf"\A{RELEASE_NAME}\Z")]
 ModuleName = Annotated[str, Meta(pattern=r"\A[A-Za-z_][A-Za-z0-9_.]{0,99}\Z")]
 PackageName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")]
-FileName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._+-]{0,199}\Z")]
+Target = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9._-]{0,49}\Z")]
 Word = Annotated[str, Meta(pattern=r"\A[A-Za-z][A-Za-z0-9_-]{0,63}\Z")]
 WordOrNone = Annotated[str, Meta(pattern=r"\A([A-Za-z][A-Za-z0-9_-]{0,63})?\Z")]
 Version = Annotated[str, Meta(pattern=r"\A[0-9A-Za-z][0-9A-Za-z.+~!_-]{0,63}\Z")]
