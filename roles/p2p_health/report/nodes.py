@@ -26,6 +26,8 @@ _MANAGERS = re.compile(r"^(?:Start|Stopp)(?:ing|ed) |^Failed to start |^\S+\.ser
 _NO_MODULE = ("ModuleNotFoundError: ", "ImportError: ")
 _LAST_NAME = re.compile(r"([\w.]+)'?\Z")
 _LONGEST_NAME = 100
+# A mode alone keeps no module from being imported by whom it belongs to.
+_BROKEN = re.compile(r" (?:is missing|is not a file|differs from what was installed)(?: and [0-9]+ more)?\Z")
 
 
 @dataclass(frozen=True)
@@ -128,11 +130,11 @@ def _service(seen: Observation, host: Host, fleet: Fleet) -> Iterator[Finding]:
                 yield Finding(
                     "legacy_service", f"the old unit {name} is {_unit_words(other)}", _deploy(host, fleet)
                 )
-    missing = _missing_modules(seen, unit)
-    if missing:
-        yield Finding(
-            "missing_dependencies", f"missing in its environment: {', '.join(missing)}", _deploy(host, fleet)
-        )
+    missing, changed = _missing_modules(seen, unit), _changed_packages(seen)
+    if missing or changed:
+        how = "missing or changed" if set(changed) - set(missing) else "missing"
+        names = ", ".join(dict.fromkeys([*missing, *changed]))
+        yield Finding("missing_dependencies", f"{how} in its environment: {names}", _deploy(host, fleet))
     taken = seen.listener is not None and not seen.listener.get("orchestrator")
     if seen.running or foreign or taken:
         return
@@ -274,6 +276,16 @@ def _missing_modules(seen: Observation, unit: Unit | None) -> list[str]:
             if said and (found := _LAST_NAME.search(line.rstrip()[-_LONGEST_NAME:])):
                 names[found.group(1)] = None
     return list(names)
+
+
+def _changed_packages(seen: Observation) -> list[str]:
+    """Return the packages of which a file is gone or has another content: they may not work any more."""
+    changed = [
+        str(item.get("name"))
+        for item in seen.drift
+        if item.get("part") == "package" and _BROKEN.search(str(item.get("why")))
+    ]
+    return list(dict.fromkeys(changed))
 
 
 def _last_line(unit: Unit) -> str:

@@ -39,8 +39,8 @@ def look(host: Host, manager: str, service: str) -> str:
     if manager == "supervisord":
         # A rented container has no sudo, and is logged in to as root.
         sudo = "" if "root@" in host.ssh else sudo
-        program = shell(f"{host.root}/current/venv/bin/supervisorctl")
-        asked = f"{program} -c {shell(f'{folder}/{service}.conf')} status"
+        program = shell(f"{host.root}/current/venv/bin/python")
+        asked = f"{program} -I -m supervisor.supervisorctl -c {shell(f'{folder}/{service}.conf')} status"
         # The supervisord of a checkout is the checkout's, its log is where all have it.
         asked = asked if host.bundled else f"tail -n 20 {shell(f'{folder}/{service}.supervisord.log')}"
         return on(host, f"{sudo}{asked}; {sudo}{log}")
