@@ -33,6 +33,8 @@ HOSTILE_VOTER = VOTERS[3]
 GOOD = [name for name in NAMES if name not in HOSTILE]
 CA = "/etc/ringrift/tls/ca.crt"
 BOUND_SECONDS = 240
+# How the names of variables end that lead to an index.
+_WAYS = ("_proxy", "uv_index", "uv_default_index", "uv_index_url", "ssl_cert_file", "ssl_cert_dir")
 UNREACHABLE = {
     "stdout": "",
     "stderr": "ssh: connect to host 127.0.0.1 port 22: Connection timed out\r\n",
@@ -91,8 +93,6 @@ def healthy(count: int = COUNT, digest: str = "") -> dict[str, dict[str, Any]]:
     for answer in found.values():
         probe = answer["probe"]
         probe["clock"]["unix"] = NOW
-        for python in probe["pythons"]:
-            python.setdefault("ensurepip", True)
         probe["digests"] = {CA: digest} if digest else {}
     return found
 
@@ -200,6 +200,9 @@ class Sandbox:
         return {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(self.folder / "home"),
+            # What an index gave once is not fetched again for each sandbox, and reached as ever.
+            "UV_CACHE_DIR": str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "uv"),
+            **{name: value for name, value in os.environ.items() if name.lower().endswith(_WAYS)},
             "TMPDIR": str(self.folder / "tmp"),
             "LANG": "C.UTF-8",
             "USER": "operator",

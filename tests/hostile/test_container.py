@@ -50,12 +50,15 @@ class Machines:
     def start(self) -> None:
         """Start them."""
         public = self.key.with_suffix(".pub").read_text()
+        _docker("network", "create", "--internal", self.prefix)
         for name in (WELL, LIAR):
             words = [
                 "-d",
                 "--rm",
                 "--name",
                 f"{self.prefix}-{name}",
+                "--network",
+                self.prefix,
                 IMAGE,
                 "/usr/local/sbin/p2p-lab-container",
             ]
@@ -74,6 +77,7 @@ class Machines:
         """Remove them."""
         for name in (WELL, LIAR):
             subprocess.run(["docker", "rm", "-f", f"{self.prefix}-{name}"], capture_output=True, check=False)
+        subprocess.run(["docker", "network", "rm", self.prefix], capture_output=True, check=False)
 
     def sh(self, name: str, script: str) -> str:
         """Run a script as root; return its output."""

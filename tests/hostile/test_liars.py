@@ -21,6 +21,7 @@ from tests.hostile.scene import play, speakers, staged
 from tests.hostile.standin.liar import told
 from tests.hostile.voters import Cluster, wait_for
 from tests.integration.identity.watch import Watch
+from tests.support.no_index import of_containers
 
 SEED = os.environ["HOSTILE_SEED"]
 CASES = everything() if os.environ.get("FULL") else sample(random.Random(SEED))  # noqa: S311  # repeatable
@@ -99,6 +100,10 @@ def test_a_lie_passes_the_door(lie: str) -> None:
     )
     assert believed["etcd"]["member_id"]
     assert believed["etcd"] != well["etcd"]
+
+
+def test_no_node_reaches_a_package_index(running: Cluster) -> None:
+    assert of_containers(running.containers) == {}
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
