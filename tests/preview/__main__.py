@@ -17,11 +17,11 @@ from pathlib import Path
 
 from tests.preview.compare import Event, Row, compare, drift_disagreements, problems
 from tests.preview.fleet import AT_ONCE, PROJECT, Fleet, containers, shell, wait_for_cluster
-from tests.preview.states import OTHERS, START_STATES, VOTERS
+from tests.preview.states import JOINS, OTHERS, START_STATES, VOTERS
 
 LOCK = (PROJECT / "requirements/node.txt").read_text()
 # A lock with another text gives another release.
-OLDER, NEWER = (json.dumps({"p2p_venv_lock": f"{LOCK}# {which}\n"}) for which in ("older", "newer"))
+OLDER, NEWER = (json.dumps({"p2p_release_lock": f"{LOCK}# {which}\n"}) for which in ("older", "newer"))
 
 
 class Harness:
@@ -156,7 +156,7 @@ def remove(harness: Harness) -> None:
 
 def change_voters(harness: Harness) -> None:
     """Compare a voter replaced by a node that did not vote, in a fleet of them and one node more."""
-    leaves, joins, other = "vultr-preview-3", "runpod-preview-older", "runpod-preview-stopped"
+    leaves, joins, other = "vultr-preview-3", JOINS, "runpod-preview-stopped"
     titles = dict.fromkeys(VOTERS, "voter that stays") | {leaves: "leaves", joins: "joins", other: "node"}
     voters = [joins if name == leaves else name for name in VOTERS]
     harness.fleet.write(voters, among=titles)

@@ -14,14 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.preview.states import NETWORK, START_STATES, VOTERS
+from tests.preview.states import JOINS, NETWORK, START_STATES, VOTERS
+from tests.support.no_index import of_containers
 
 PROJECT = Path(__file__).parents[2]
 IMAGE = "p2p-cluster/node:debian-12"
-# What this machine knows about its way to the package index, shared with the nodes if it is there.
-SHARED = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")
-# On the nodes: what a release is installed from.
-WHEELS = "/srv/wheels"
+# So that apt trusts the mirrors that this machine trusts.
+BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 OPTIONS = (
     *("--cap-add", "SYS_ADMIN", "--cap-add", "SYS_PTRACE", "--tmpfs", "/run", "--tmpfs", "/run/lock"),
     *("-v", "/sys/fs/cgroup:/sys/fs/cgroup:rw", "--stop-signal", "SIGRTMIN+3", "--network", NETWORK),
@@ -113,8 +112,7 @@ class Fleet:
         }
         command = [str(Path(sys.executable).with_name("ansible-playbook"))]
         command += ["-i", str(self._fleet), "-i", str(self._reach), playbook]
-        command += ["-e", f"p2p_health_report_dir={self.reports}", "-e", f"p2p_venv_wheelhouse={WHEELS}"]
-        command += words
+        command += ["-e", f"p2p_health_report_dir={self.reports}", *words]
         with output.open("w") as stream:
             done = subprocess.run(
                 command,
@@ -149,14 +147,19 @@ class Fleet:
 def containers(names: Sequence[str]) -> Iterator[None]:
     """Start the fleet's containers and network; remove them in the end, and what an earlier run left."""
     _remove(names)
-    _docker("network", "create", NETWORK)
-    mounts = [word for path in SHARED if Path(path).exists() for word in ("-v", f"{path}:{path}:ro")]
-    mounts += ["-v", f"{PROJECT}/.cache/wheels:{WHEELS}:ro"]
+    _docker("network", "create", "--internal", NETWORK)
+    mounts = ["-v", f"{BUNDLE}:{BUNDLE}:ro"] if Path(BUNDLE).exists() else []
     try:
         for name in names:
-            _docker("run", "-d", "--name", name, "--hostname", name, *OPTIONS, *mounts, IMAGE, "/sbin/init")
+            image = f"{IMAGE}-etcd" if name in VOTERS else IMAGE
+            _docker("run", "-d", "--name", name, "--hostname", name, *OPTIONS, *mounts, image, "/sbin/init")
         for name in names:
             shell(name, f"timeout 300 bash -c {json.dumps(BOOTED)}")
+        found = of_containers(names)
+        if found:
+            raise RuntimeError(f"nodes reach a package index: {found}")
+        # It installs the distribution's etcd.
+        _docker("network", "connect", "bridge", JOINS)
         yield
     finally:
         _remove(names)

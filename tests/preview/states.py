@@ -66,3 +66,5 @@ OTHERS = {
     ),
 }
 START_STATES = VOTERS | OTHERS
+# Votes in the end.
+JOINS = "runpod-preview-older"

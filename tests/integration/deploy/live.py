@@ -20,6 +20,11 @@ RUN_S = 1200
 PLAIN = {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
 CONF = "/etc/ringrift/node.conf"
 SERVICES = ("p2p_orchestrator", "p2p-etcd")
+# A node that has a way out has it by Docker's own network.
+_ADDRESS = (
+    "{{range $name, $net := .NetworkSettings.Networks}}"
+    '{{if ne $name "bridge"}}{{$net.IPAddress}}{{end}}{{end}}'
+)
 
 Ask = Callable[[str], dict[str, Any]]
 
@@ -116,7 +121,7 @@ def docker(*words: str) -> str:
 
 def address(node: str) -> str:
     """Return a node's address on the scenario's network."""
-    return docker("inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", node)
+    return docker("inspect", "--format", _ADDRESS, node)
 
 
 def status(node: str) -> dict[str, Any]:

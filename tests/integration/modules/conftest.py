@@ -9,8 +9,9 @@ import re
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -18,9 +19,10 @@ import pytest
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[2]
 IMAGE = os.environ.get("P2P_NODE_IMAGE", "p2p-cluster/node:debian-12")
-# What this machine knows about its way to the package index, shared with the node if it is there.
-SHARED = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")
+# So that apt trusts the mirrors that this machine trusts.
+BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 ROOT = "/opt/p2p-cluster"
+EMPTY: Mapping[str, str] = MappingProxyType({})
 
 # Lines as a private key's text has them.
 SECRET = base64.encodebytes(os.urandom(120)).decode()
@@ -41,7 +43,7 @@ WantedBy=multi-user.target
 
 
 def small_lock(*names: str) -> str:
-    """Return the part of the nodes' lock that is about some packages, to build environments fast."""
+    """Return the part of the nodes' lock that is about some packages."""
     blocks = re.split(r"\n(?=[a-z])", "\n" + (PROJECT / "requirements" / "node.txt").read_text())
     return "\n".join(block for block in blocks if block.strip().split("==")[0] in names) + "\n"
 
@@ -65,13 +67,22 @@ class Node:
             raise AssertionError(f"{script}\nexited {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout.strip()
 
-    def module(self, module: str, *, check_mode: bool = False, user: str = "root", **args: Any) -> Any:
+    def module(
+        self,
+        module: str,
+        *,
+        check_mode: bool = False,
+        user: str = "root",
+        variables: Mapping[str, str] = EMPTY,
+        **args: Any,
+    ) -> Any:
         """Run one module through `ansible` as a user, and return its answer, failed or not."""
         words = [
             module,
             *("-u", user),
             *(["-a", json.dumps(args)] if args else []),
             *(["--check", "--diff"] if check_mode else []),
+            *(["-e", json.dumps(dict(variables))] if variables else []),
         ]
         tree = self.folder / f"tree-{uuid.uuid4().hex[:8]}"
         done = self._run("ansible", ["all", "-m", *words, "--tree", str(tree)])
@@ -81,6 +92,11 @@ class Node:
             json.loads(answers[0].read_text()), failed=done.returncode != 0, said=done.stdout + done.stderr
         )
 
+    def put(self, source: Path, target: str) -> None:
+        """Copy a file from here into the container."""
+        words = ["docker", "cp", str(source), f"{self.name}:{target}"]
+        subprocess.run(words, check=True, capture_output=True)
+
     def play(self, playbook: str, **variables: Any) -> Any:
         """Run a playbook of this folder, and return what it wrote to `answers`."""
         return self.said(playbook, **variables)[1]
@@ -89,7 +105,16 @@ class Node:
         """Run a playbook of this folder, and return its output and what it wrote to `answers`."""
         answers = self.folder / f"answers-{uuid.uuid4().hex[:8]}.json"
         given = self.folder / "variables.json"
-        given.write_text(json.dumps({"careful": False, **variables, "answers": str(answers)}))
+        given.write_text(
+            json.dumps(
+                {
+                    "careful": False,
+                    "artifacts": str(self.folder / "artifacts"),
+                    **variables,
+                    "answers": str(answers),
+                }
+            )
+        )
         done = self._run("ansible-playbook", [str(HERE / "plays" / playbook), "-e", f"@{given}", *words])
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr, json.loads(answers.read_text())
@@ -142,19 +167,34 @@ class Fleet:
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """Start the container, wait until systemd is up, and remove it in the end."""
     name = f"p2p-modules-{uuid.uuid4().hex[:8]}"
-    mounts = [word for path in SHARED if Path(path).exists() for word in ("-v", f"{path}:{path}:ro")]
-    words = ["docker", "run", "-d", "--rm", "--name", name, "--cap-add", "SYS_ADMIN", "--tmpfs", "/run"]
+    mounts = ["-v", f"{BUNDLE}:{BUNDLE}:ro"] if Path(BUNDLE).exists() else []
+    subprocess.run(["docker", "network", "create", "--internal", name], check=True, capture_output=True)
+    words = [
+        "docker",
+        "run",
+        "-d",
+        "--rm",
+        "--name",
+        name,
+        "--network",
+        name,
+        "--cap-add",
+        "SYS_ADMIN",
+        "--tmpfs",
+        "/run",
+    ]
     words += ["--tmpfs", "/run/lock", "-v", "/sys/fs/cgroup:/sys/fs/cgroup:rw", "--stop-signal", "SIGRTMIN+3"]
     started = subprocess.run(
         [*words, *mounts, IMAGE, "/sbin/init"], capture_output=True, text=True, check=False
     )
-    assert started.returncode == 0, f"{started.stderr}\nThe image {IMAGE} is built by scripts/lab-image."
     try:
+        assert started.returncode == 0, f"{started.stderr}\nThe image {IMAGE} is built by scripts/lab-image."
         machine = Node(name, tmp_path_factory.mktemp("node"))
         machine.sh("until systemctl is-system-running | grep -Eq 'running|degraded'; do sleep 0.1; done")
         yield machine
     finally:
         subprocess.run(["docker", "rm", "-f", name], capture_output=True, check=False)
+        subprocess.run(["docker", "network", "rm", name], capture_output=True, check=False)
 
 
 @pytest.fixture(scope="session")

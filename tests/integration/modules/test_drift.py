@@ -8,10 +8,14 @@ import pytest
 
 from tests.integration.modules.conftest import SECRET, Fleet, Node
 
-SITE = "/opt/p2p-cluster/current/venv/lib/python3.*/site-packages"
-PYTHON = "/opt/p2p-cluster/current/venv/bin/python"
-PIP = f"PYTHONPATH=$(ls /usr/share/python-wheels/pip-*.whl) {PYTHON} -m pip"
-INSTALL = f"{PIP} install -q --no-cache-dir --no-deps"
+CURRENT = "/opt/p2p-cluster/current"
+SITE = f"{CURRENT}/venv/lib/python3.*/site-packages"
+# Another byte in a module, where neither its size nor its times tell.
+BYTE = f"""
+cd {SITE}/idna; touch -r core.py /tmp/times
+printf '#' | dd of=core.py bs=1 seek=$(($(stat -c %s core.py) - 1)) conv=notrunc status=none
+touch -r /tmp/times core.py
+"""
 
 # What is done to the node, the parts of the drift that it makes, and whether the service restarts.
 CHANGES = {
@@ -57,31 +61,62 @@ CHANGES = {
     ),
     "a byte of a release's file": ("echo two > /opt/p2p-cluster/current/share/notes.txt", {"file"}, False),
     "the mode of a release's file": ("chmod 0600 /opt/p2p-cluster/current/share/notes.txt", {"file"}, False),
-    "a byte of an installed module": (f"echo '#' >> {SITE}/idna/core.py", {"package"}, True),
+    "a byte of an installed module": (BYTE, {"package"}, True),
+    "a byte more of an installed module": (f"echo '#' >> $(echo {SITE})/idna/core.py", {"package"}, True),
     "the mode of an installed module": (f"chmod g+w {SITE}/idna/core.py", {"package"}, True),
+    "the mode of what tells of a package": (
+        f"chmod 0600 {SITE}/idna-*.dist-info/METADATA",
+        {"package"},
+        True,
+    ),
     "a missing module": (f"rm {SITE}/psutil/_common.py", {"package"}, True),
-    "a missing package": (
-        f"{PIP} uninstall -qy psutil",
+    "a library with other bytes": (f"echo >> $(echo {SITE}/psutil/_psutil_linux*.so)", {"package"}, True),
+    "a symlink in a module's place": (
+        f"cd {SITE}/idna; mv core.py /tmp/core.py; ln -s /tmp/core.py core.py",
         {"package"},
         True,
     ),
-    "another version of a package": (
-        f"{INSTALL} idna==3.7",
-        {"package"},
-        True,
-    ),
-    "a package that does not belong": (
-        f"{INSTALL} attrs==25.1.0",
-        {"package"},
-        True,
-    ),
-    "a module that belongs to no package": (f"echo > $(echo {SITE})/sitecustomize.py", {"venv"}, True),
-    "an interpreter that is gone": (
-        "ln -sfn /nowhere /opt/p2p-cluster/current/venv/bin/python3",
+    "a byte of a compiled module": (
+        f"printf x | dd of=$(echo {SITE}/idna/__pycache__/core.*.pyc) bs=1 seek=99 conv=notrunc status=none",
         {"venv"},
         True,
     ),
-    "no manifest": ("rm /opt/p2p-cluster/current/manifest.json", {"release"}, True),
+    "a compiled module that stands before its source": (
+        f"echo > /tmp/extra.py; cd {SITE}/idna/__pycache__;"
+        '/usr/bin/python3 -c \'import py_compile; py_compile.compile("/tmp/extra.py", "x.cpython-311.pyc")\'',
+        {"venv"},
+        True,
+    ),
+    "a missing package": (f"rm -r {SITE}/psutil {SITE}/psutil-*.dist-info", {"package"}, True),
+    "a module that belongs to no package": (f"echo > $(echo {SITE})/sitecustomize.py", {"venv"}, True),
+    "a package that does not belong": (
+        f"mkdir $(echo {SITE})/attr; echo > $(echo {SITE})/attr/__init__.py",
+        {"venv"},
+        True,
+    ),
+    "a folder that is a symlink and does not belong": (f"ln -s /tmp $(echo {SITE})/attr", {"venv"}, True),
+    "an interpreter that is gone": (f"ln -sfn /nowhere {CURRENT}/venv/bin/python", {"venv"}, True),
+    "an interpreter by another name": (f"ln -sfn /usr/bin/python3 {CURRENT}/venv/bin/python", {"venv"}, True),
+    "no interpreter": (f"rm {CURRENT}/venv/bin/python", {"venv"}, True),
+    "a program in the environment's folder": (f"ln -s /bin/true {CURRENT}/venv/bin/pip", {"venv"}, True),
+    "another pyvenv.cfg": (
+        f"sed -i 's/^include-system.*/include-system-site-packages = true/' {CURRENT}/venv/pyvenv.cfg",
+        {"venv"},
+        True,
+    ),
+    "a byte of the artefact's description": (
+        f'sed -i \'s/"target": "linux/"target": "linuy/\' {CURRENT}/artifact.json',
+        {"release"},
+        True,
+    ),
+    "no description of the artefact": (f"rm {CURRENT}/artifact.json", {"release"}, True),
+    "a manifest of another artefact": (
+        f'sed -i -E \'s/("artifact": ")..../\\10000/\' {CURRENT}/manifest.json',
+        {"release"},
+        True,
+    ),
+    "a manifest that cannot be read": (f"echo '{{' > {CURRENT}/manifest.json", {"release"}, True),
+    "no manifest": (f"rm {CURRENT}/manifest.json", {"release"}, True),
 }
 
 

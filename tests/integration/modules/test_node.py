@@ -1,17 +1,13 @@
-"""The modules on a real node in states that no deploy leaves: refusals, failures, take-overs, removal."""
+"""The modules on a real node in states that no deploy leaves: failures, take-overs, removal."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lookup_plugins.p2p_wheel import build
-from tests.integration.modules.conftest import HERE, ROOT, Fleet, Node, small_lock
+from tests.integration.modules.conftest import ROOT, Fleet, Node
 
 BROKEN_UNIT = """\
 [Service]
@@ -42,10 +38,6 @@ kill $(cat /root/pids)
 sleep 0.5
 systemctl start p2p_orchestrator
 """
-OWN_INDEX = """
-mkdir -p /root/.config/pip
-printf '[global]\\nindex-url = http://127.0.0.1:9/\\nextra-index-url =\\n' > /root/.config/pip/pip.conf
-"""
 UNREADABLE_LISTENER = """
 systemd-run -q --unit irc-listener --uid irc --working-directory /tmp python3 -m http.server 9999
 for i in $(seq 50); do (exec 3<>/dev/tcp/127.0.0.1/9999) 2>/dev/null && break; sleep 0.1; done
@@ -63,115 +55,6 @@ def other_root(node: Node) -> Iterator[str]:
     """A root of its own for a test that builds releases."""
     yield "/opt/p2p-other"
     node.sh("rm -rf /opt/p2p-other")
-
-
-def release(node: Node, root: str, **changes: Any) -> Any:
-    """Build a small release below `root`."""
-    given: dict[str, Any] = {
-        "root": root,
-        "name": "1.0-a",
-        "lock": small_lock("idna"),
-        "min_free_mb": 50,
-        **changes,
-    }
-    return node.module("p2p_release", **given)
-
-
-def test_a_failed_install_leaves_what_ran(node: Node, other_root: str) -> None:
-    assert release(node, other_root)["changed"]
-    wrong = "idna==3.7 --hash=sha256:" + "0" * 64
-    answer = release(node, other_root, name="1.0-b", lock=wrong)
-    assert answer["failed"]
-    assert "what ran still runs" in answer["msg"]
-    assert "DO NOT MATCH THE HASHES" in answer["msg"]
-    assert "renew the lock" in answer["msg"]
-    assert node.sh(f"ls {other_root}/releases; readlink {other_root}/current") == "1.0-a\nreleases/1.0-a"
-
-
-def test_a_lock_that_lacks_what_the_wheel_needs(node: Node, other_root: str) -> None:
-    answer = release(node, other_root, lock=small_lock("psutil"), wheel=build(HERE / "program"))
-    assert "requires idna, which is not installed" in answer["msg"]
-    assert node.sh(f"ls {other_root}/releases") == ""
-
-
-def test_without_an_index_the_remedy_is_a_wheelhouse(node: Node, other_root: str) -> None:
-    node.sh(OWN_INDEX)
-    try:
-        answer = release(node, other_root)
-        assert "the package index was not reached from this node: set `wheelhouse`" in answer["msg"]
-        house = Path(node.folder) / "house"
-        (node.folder / "lock.txt").write_text(small_lock("idna"))
-        words = [
-            "download",
-            "-q",
-            "--no-deps",
-            "--only-binary=:all:",
-            "-d",
-            str(house),
-            "-r",
-            str(node.folder / "lock.txt"),
-        ]
-        subprocess.run([sys.executable, "-m", "pip", *words], check=True, timeout=600)
-        node.sh("rm -rf /root/house")
-        subprocess.run(
-            ["docker", "cp", str(house), f"{node.name}:/root/house"], check=True, capture_output=True
-        )
-        assert release(node, other_root, wheelhouse="/root/house")["changed"]
-        answer = release(node, other_root, name="1.0-b", lock=small_lock("psutil"), wheelhouse="/root/house")
-        assert "a wheel is missing from /root/house" in answer["msg"]
-        assert (
-            "/nowhere is not on this node"
-            in release(node, other_root, name="1.0-b", wheelhouse="/nowhere")["msg"]
-        )
-    finally:
-        node.sh("rm -rf /root/.config/pip /root/house")
-
-
-def test_a_killed_run_is_cleaned_up_by_the_next(node: Node, other_root: str) -> None:
-    node.sh(f"mkdir -p {other_root}/releases/1.0-x/venv/lib {other_root}/releases/1.0-a")
-    answer = release(node, other_root)
-    assert answer["actions"][0] == "remove the unfinished release 1.0-x"
-    assert node.sh(f"ls {other_root}/releases") == "1.0-a"
-    assert not release(node, other_root)["changed"]
-
-
-def test_a_full_disk_is_refused(node: Node) -> None:
-    node.sh("mkdir -p /opt/tiny; mount -t tmpfs -o size=8m tmpfs /opt/tiny")
-    try:
-        for check in (True, False):
-            given: dict[str, Any] = {"root": "/opt/tiny/p2p", "name": "1.0-a", "lock": small_lock("idna")}
-            answer = node.module("p2p_release", check_mode=check, **given)
-            assert "only 8 MB are free below /opt/tiny and a release needs 300" in answer["msg"]
-        assert node.sh("ls /opt/tiny") == ""
-    finally:
-        node.sh("umount /opt/tiny; rmdir /opt/tiny")
-
-
-def test_a_python_without_ensurepip_names_the_package_or_is_given_pip(node: Node, other_root: str) -> None:
-    parts = ("/usr/lib/python3.11/ensurepip", "/usr/share/python-wheels")
-    node.sh("; ".join(f"mv {part} {part}.away" for part in parts))
-    try:
-        assert "install the package python3-venv (or python3.11-venv)" in release(node, other_root)["msg"]
-        given: dict[str, Any] = {
-            "root": other_root,
-            "name": "1.0-a",
-            "lock": small_lock("idna"),
-            "min_free_mb": 50,
-        }
-        answer = node.module("p2p_release", check_mode=True, **given)
-        assert answer["changed"]
-        assert "unless it is installed before" in answer["said"]
-        pythons = node.module("p2p_probe")["probe"]["pythons"]
-        assert [(item["venv"], item["ensurepip"]) for item in pythons] == [(True, False)]
-        assert release(node, other_root, pip="{{ lookup('p2p_pip') }}")["packages"] == {
-            "idna": answer["packages"]["idna"]
-        }
-        assert (
-            node.sh(f"ls {other_root}/current/venv/lib/python3.11/site-packages | grep -c pip", check=False)
-            == "0"
-        )
-    finally:
-        node.sh("; ".join(f"mv {part}.away {part}" for part in parts))
 
 
 def test_a_service_that_does_not_come_up_says_why(node: Node) -> None:

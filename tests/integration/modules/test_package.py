@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
 from tests.integration.modules.conftest import Node
+
+
+@pytest.fixture(autouse=True, scope="module")
+def outward(node: Node) -> Iterator[None]:
+    """Let the node reach the distribution's packages, which are what is tested, for as long."""
+    subprocess.run(["docker", "network", "connect", "bridge", node.name], check=True, capture_output=True)
+    yield
+    subprocess.run(["docker", "network", "disconnect", "bridge", node.name], check=True, capture_output=True)
 
 
 def test_a_missing_package_is_previewed_and_installed_without_starting_its_service(node: Node) -> None:

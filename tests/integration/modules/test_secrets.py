@@ -10,13 +10,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.modules.conftest import Node
-from tests.support.leaks import leaks
+from tests.support.leaks import leaks, parts
 
 KEY = "/etc/p2p-secret/node.key"
 CONF = "/etc/p2p-secret/node.conf"
 UNIT = "[Service]\nExecStart=/bin/sleep inf\n"
-# As long as Ansible's own words may hold a part of it.
-PART = 20
 
 
 @pytest.fixture
@@ -24,11 +22,6 @@ def secret(node: Node) -> Iterator[str]:
     """Lines as a private key's text has them, of this run alone."""
     yield base64.encodebytes(os.urandom(96)).decode()
     node.sh("rm -rf /etc/p2p-secret /etc/systemd/system/p2p_secret.service; systemctl daemon-reload")
-
-
-def parts(secret: str) -> list[str]:
-    """Return what of a secret must stand nowhere."""
-    return [line[at : at + PART] for line in secret.split() for at in range(0, len(line) - PART + 1, PART)]
 
 
 @pytest.mark.parametrize("pipelining", [True, False], ids=["pipelining", "files"])

@@ -52,8 +52,11 @@ class Machine:
 
     def start(self) -> None:
         """Start it."""
-        words = ["docker", "run", "-d", "--rm", "--name", self.name, "-v", f"{SCRIPTS}:/scripts:ro", IMAGE]
-        subprocess.run([*words, "/usr/local/sbin/p2p-lab-container"], check=True, capture_output=True)
+        words = ["docker", "network", "create", "--internal", self.name]
+        subprocess.run(words, check=True, capture_output=True)
+        words = ["docker", "run", "-d", "--rm", "--name", self.name, "--network", self.name]
+        words += ["-v", f"{SCRIPTS}:/scripts:ro", IMAGE, "/usr/local/sbin/p2p-lab-container"]
+        subprocess.run(words, check=True, capture_output=True)
         assert self.sh(PREPARE)[0] == 0
 
     def sh(self, script: str) -> tuple[int, bytes, bytes]:
@@ -71,7 +74,8 @@ def machine() -> Iterator[Machine]:
         made.start()
         yield made
     finally:
-        subprocess.run(["docker", "rm", "-f", made.name], capture_output=True, check=False)
+        for words in (["rm", "-f"], ["network", "rm"]):
+            subprocess.run(["docker", *words, made.name], capture_output=True, check=False)
 
 
 @pytest.mark.parametrize("host", ["direct", "node"])

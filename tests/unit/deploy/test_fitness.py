@@ -1,4 +1,4 @@
-"""What follows from a machine's disk, Python, rights and clock, before anything is written."""
+"""What follows from a machine's disk, rights and clock, before anything is written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ def node(**probe: Any) -> dict[str, Any]:
     found = {
         "drift": [NEEDS_RELEASE],
         "disk": {"path": "/opt", "free_mb": 501, "inodes_free": None},
-        "pythons": [{"path": "/usr/bin/python3", "version": "3.11", "venv": True, "ensurepip": True}],
         "user": {"root": True},
         "clock": {"unix": 1000.0},
     }
@@ -46,8 +45,6 @@ def test_a_fit_node_and_one_that_gave_no_answer_raise_nothing() -> None:
     [
         ({"disk": {"path": "/opt", "free_mb": 499, "inodes_free": 9}}, "only 499 MB are free below /opt"),
         ({"disk": {"path": "/opt", "free_mb": 900, "inodes_free": 10}}, "only 10 inodes are free"),
-        ({"pythons": [{"version": "3.9"}, {"version": "3.8"}]}, "its newest Python is 3.9"),
-        ({"pythons": []}, "no python3 in the usual places"),
     ],
 )
 def test_what_is_in_the_way_is_refused_with_its_remedy(probe: dict[str, Any], why: str) -> None:
@@ -57,19 +54,6 @@ def test_what_is_in_the_way_is_refused_with_its_remedy(probe: dict[str, Any], wh
     # A node that only needs its service started is not kept from it.
     assert weigh(node(**probe, drift=[{"part": "state"}]))["refused"] == {}
     assert weigh(node(**probe, drift=[]))["refused"] == {}
-
-
-def test_an_interpreter_of_unknown_version_or_named_by_the_user_may_do() -> None:
-    assert weigh(node(pythons=[{"version": None}]))["refused"] == {}
-    assert weigh(node(pythons=[]), python="/opt/py/bin/python3.12")["refused"] == {}
-
-
-@pytest.mark.parametrize(
-    "version", ["3", "3.", ".3", "3.x", "three", "3~9", "-1.2", "3.99999", "9" * 64, "+"]
-)
-def test_a_version_that_cannot_be_read_costs_that_node_alone(version: str) -> None:
-    assert weigh(node(pythons=[{"version": version}]))["refused"] == {}
-    assert "its newest Python is 3.9" in weigh(node(pythons=[{"version": "3.9rc1"}]))["refused"]["n"]
 
 
 def test_a_voter_without_root_is_refused_and_another_node_is_not() -> None:

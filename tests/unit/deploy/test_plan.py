@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from filter_plugins.p2p_plan import Plan, plan, planned, settings_alone, the_plan
+from filter_plugins.p2p_plan import Plan, plan, planned, release_alone, settings_alone, the_plan
 from filter_plugins.p2p_quorum import store_quorum
 from tests.unit.deploy.conftest import VOTERS, blank, dead, members, voter
 
@@ -260,6 +260,32 @@ def test_only_texts_of_the_service_are_mended_without_a_look_at_the_rest(
         {"part": part, "name": "x", "why": why} | ({"service": service} if service else {}),
     ]
     assert settings_alone({"probe": {"drift": found}}, "p2p_orchestrator") is alone
+
+
+@pytest.mark.parametrize(
+    ("item", "alone"),
+    [
+        (("release", "not there", None), True),
+        (("package", "missing", None), True),
+        (("venv", "venv/bin/python is missing", None), True),
+        (("restart", "runs from another release", "p2p_orchestrator"), True),
+        (("file", "content differs", "p2p_orchestrator"), True),
+        (("unit", "missing", "p2p_orchestrator"), False),
+        (("enabled", "not enabled", "p2p_orchestrator"), False),
+        (("restart", "runs with an older configuration", "p2p-etcd"), False),
+        (("legacy", "stop ringrift-p2p.service", None), False),
+        (("port", "nginx listens there", None), False),
+    ],
+)
+def test_a_release_that_alone_differs_is_changed_without_a_look_at_the_rest(
+    item: tuple[str, str, str | None], alone: bool
+) -> None:
+    part, why, service = item
+    found = [
+        {"part": "release", "name": "r", "why": "not current"},
+        {"part": part, "name": "x", "why": why} | ({"service": service} if service else {}),
+    ]
+    assert release_alone({"probe": {"drift": found}}, "p2p_orchestrator") is alone
 
 
 def test_one_node_that_does_not_vote_cannot_say_who_does() -> None:

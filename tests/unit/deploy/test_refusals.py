@@ -148,6 +148,8 @@ def test_the_reason_of_an_ssh_that_tells_it_late_is_told(
         ("etcd_x=1", "-e etcd_x: there is no such setting"),
         ("etcd_client_port=many", "settings of the role etcd: argument 'etcd_client_port'"),
         ("etcd_data_dir=/srv/etcd", "etcd_data_dir is /srv/etcd: it has to be"),
+        ("p2p_release_artifact=~/nowhere", "p2p_release_artifact: ~/nowhere is not there: name what"),
+        ("p2p_release_wheels=/nowhere", "p2p_release_wheels: /nowhere is not there: name a folder of wheels"),
     ],
 )
 def test_a_setting_that_cannot_be_meant_is_refused(
@@ -165,3 +167,8 @@ def test_all_that_is_wrong_is_told_at_once(fleet: Path, deploy: Deploy) -> None:
 
 def test_variables_of_the_user_and_of_the_fleet_file_are_let_through(fleet: Path, deploy: Deploy) -> None:
     assert "no such setting" not in deploy(fleet, "-e", "mine=1", "-e", "p2p_port=8771").stdout
+
+
+@pytest.mark.parametrize("setting", ["p2p_release_artifact", "p2p_release_wheels"])
+def test_a_folder_that_is_there_is_let_through(fleet: Path, setting: str, deploy: Deploy) -> None:
+    assert f"{setting}: " not in deploy(fleet, "-e", f"{setting}={fleet.parent}").stdout

@@ -76,9 +76,7 @@ URLS = {name: f"https://{name}:2380" for name in VOTERS}
         lambda given: going_over(given, "bundled", cutover=True),
         lambda given: why_mixed(given, "bundled", voters=VOTERS, cutover=False, limited=False),
         lambda given: still_voting(["n"], given, voters=VOTERS, answers=given),
-        lambda given: fitness(
-            given, VOTERS, asked=0, answered=0, min_free_mb=1, max_clock_skew=10, python="checkout"
-        ),
+        lambda given: fitness(given, VOTERS, asked=0, answered=0, min_free_mb=1, max_clock_skew=10),
     ],
 )
 def test_to_all_who_weigh_answers_it_is_as_if_the_node_were_away(

@@ -279,7 +279,8 @@ def test_no_command_comes_from_a_node(manager: str) -> None:
     remedy = str(next(node["remedy"] for node in made["nodes"] if node["node_id"] == VOTERS[2]))
     assert "MINE" not in remedy
     expected = {
-        "supervisord": "ssh root@192.0.2.12 '/opt/p2p-cluster/current/venv/bin/supervisorctl -c"
+        "supervisord": "ssh root@192.0.2.12 '/opt/p2p-cluster/current/venv/bin/python -I -m"
+        " supervisor.supervisorctl -c"
         " /opt/p2p-cluster/supervisor/p2p_orchestrator.conf status;"
         " tail -n 50 /opt/p2p-cluster/supervisor/p2p_orchestrator.log'",
         "launchd": "ssh root@192.0.2.12 'sudo launchctl print system/org.p2p-cluster.p2p_orchestrator;"

@@ -61,6 +61,12 @@ RESTARTED = _services(
 )
 NO_PSUTIL = ["Traceback", "ModuleNotFoundError: No module named 'psutil'"]
 
+
+def of_package(name: str, why: str) -> dict[str, Any]:
+    """Return how a package differs."""
+    return {"part": "package", "name": name, "why": why, "restarts": []}
+
+
 # State, what the node answers, and a part of its evidence and of its remedy.
 CASES: dict[str, tuple[str, dict[str, Any], str, str | None]] = {
     "ssh times out": ("unreachable", unreachable(), "Connection timed out", "ssh root@192.0.2.15 true"),
@@ -104,6 +110,24 @@ CASES: dict[str, tuple[str, dict[str, Any], str, str | None]] = {
         "missing_dependencies",
         down(NODE, drift=[{"part": "venv", "name": "PyYAML", "why": "missing", "restarts": []}]),
         "PyYAML",
+        "deploy.yml",
+    ),
+    "package with a file that is gone": (
+        "missing_dependencies",
+        down(NODE, drift=[of_package("psutil", "psutil/_common.py is missing and 3 more")]),
+        "missing or changed in its environment: psutil",
+        "deploy.yml",
+    ),
+    "package with a file that was changed": (
+        "missing_dependencies",
+        probe(NODE, drift=[of_package("psutil", "psutil/_common.py differs from what was installed")]),
+        "missing or changed in its environment: psutil",
+        "deploy.yml",
+    ),
+    "package with another mode": (
+        "drifted",
+        probe(NODE, drift=[of_package("psutil", "psutil/_common.py has the mode 0600, not 0644")]),
+        "package psutil: psutil/_common.py has the mode 0600, not 0644",
         "deploy.yml",
     ),
     "stopped": ("stopped", down(NODE), "inactive (dead)", "deploy.yml"),
@@ -299,6 +323,18 @@ def test_what_follows_from_an_earlier_deployment_is_not_told_as_drift() -> None:
     drift = [{"part": "release", "name": "1.0", "why": "not there", "restarts": []}]
     node = _node(NODE, probe(NODE, processes=BY_HAND, drift=drift))
     assert (node["state"], node["also"]) == ("legacy_service", [])
+
+
+def test_what_is_gone_and_what_was_changed_are_named_once_and_together() -> None:
+    drift = [
+        of_package("psutil", "psutil/x.py differs from what was installed"),
+        of_package("pyyaml", "missing"),
+        of_package("yarl", "yarl/is missing has the mode 0600, not 0644"),
+    ]
+    node = _node(NODE, down(NODE, drift=drift, imports_missing=["psutil"]))
+    assert node["evidence"] == "missing in its environment: psutil, pyyaml"
+    node = _node(NODE, down(NODE, drift=drift))
+    assert node["evidence"] == "missing or changed in its environment: pyyaml, psutil"
 
 
 def test_remedies_without_root_take_no_sudo() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 
 from filter_plugins.p2p_digest import FilterModule
 from module_utils.p2p_digest import (
-    compact_lock,
     config_digest,
     normal_mode,
     release_digest,
@@ -23,7 +21,6 @@ from module_utils.p2p_digest import (
     sha256_text,
 )
 
-PROJECT = Path(__file__).parents[3]
 SPEC: dict[str, Any] = {
     "root": "/opt/p2p/",
     "lock": "idna==3.7 \\\n    --hash=sha256:aa\n    # via x\n"
@@ -47,19 +44,6 @@ def test_modes_that_are_none(given_mode: str | int) -> None:
         normal_mode(given_mode)
 
 
-def test_a_lock_without_hashes_and_comments() -> None:
-    assert list(compact_lock(str(SPEC["lock"]))) == [
-        "async-timeout==5.0.1 ; python_full_version < '3.11'",
-        "idna==3.7",
-    ]
-
-
-def test_the_committed_lock_is_understood() -> None:
-    lines = compact_lock((PROJECT / "requirements/node.txt").read_text())
-    assert "aiohttp" in {line.split("==")[0] for line in lines}
-    assert all("==" in line and "--hash" not in line and "#" not in line for line in lines)
-
-
 def test_a_release_is_named_after_its_content() -> None:
     name = release_name(SPEC, "1.0.0")
     assert name == f"1.0.0-{release_digest(SPEC)[:12]}"
@@ -67,6 +51,7 @@ def test_a_release_is_named_after_its_content() -> None:
     assert release_name(same, "1.0.0") == name
     changes: list[dict[str, Any]] = [
         {"lock": "idna==3.8"},
+        {"lock": f"{SPEC['lock']}# another comment\n"},
         {"wheel": {**SPEC["wheel"], "sha256": "e" * 64}},
         {"files": [{"path": "b", "content": "1"}, {"path": "a", "content": "2", "mode": "600"}]},
         {"files": []},
@@ -92,8 +77,15 @@ def test_what_is_wanted_holds_no_content() -> None:
         "owner": None,
         "group": None,
     }
-    assert "content" not in wanted["wheel"]
+    assert wanted.keys() == {"root", "name", "artifacts", "files", "python"}
     assert release_wanted({**SPEC, "name": "n", "root": None})["root"] is None
+
+
+def test_the_artefacts_that_are_known_are_part_of_what_is_wanted() -> None:
+    known = {"linux-x86_64-musl/3.12": "a" * 64}
+    assert release_wanted({**SPEC, "name": "n", "artifacts": known})["artifacts"] == known
+    assert release_wanted({**SPEC, "name": "n"})["artifacts"] == {}
+    assert release_name({**SPEC, "artifacts": known}, "1") == release_name(SPEC, "1")
 
 
 def test_a_unit_carries_the_digest_of_its_configuration() -> None:

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import multiprocessing
+import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from ansible_collections.p2p.cluster.plugins.plugin_utils.door.probe import Release
 
 from module_utils import p2p_release_plan
 from module_utils.p2p_probe_parts import releases
 from module_utils.p2p_release_apply import apply
 from module_utils.p2p_release_plan import ReleaseError, Request
-from module_utils.p2p_releases import link_target, release_drift, root_drift
+from module_utils.p2p_releases import root_drift
 from module_utils.p2p_services import release_folder
 
 DEFAULTS: dict[str, Any] = {
     "state": "present",
     "name": None,
-    "lock": None,
-    "wheel": None,
+    "artifact": None,
+    "archive": None,
+    "url": None,
     "files": [],
     "python": None,
-    "wheelhouse": None,
     "keep": 3,
     "min_free_mb": 0,
     "activate": True,
-    "timeout": 60,
 }
 
 
@@ -241,33 +241,6 @@ def test_roots_that_are_too_short(path: str) -> None:
         Request({**DEFAULTS, "root": path, "name": "a"}, True)
 
 
-@pytest.mark.parametrize(
-    ("wheel", "words"),
-    [
-        ({"filename": "../x-1-py3-none-any.whl", "sha256": "", "content": ""}, "not the name of a wheel"),
-        ({"filename": "x-1-py3-none-any.whl", "sha256": "", "content": "!!"}, "not base64"),
-        (
-            {"filename": "x-1-py3-none-any.whl", "sha256": "0" * 64, "content": "aGk="},
-            "does not have the digest",
-        ),
-    ],
-)
-def test_a_wheel_that_is_none(root: Root, wheel: dict[str, str], words: str) -> None:
-    with pytest.raises(ReleaseError, match=words):
-        root.run(name="a", wheel=wheel, check=True)
-    assert not root.path.exists()
-
-
-def test_a_wheel_with_its_digest_is_taken() -> None:
-    content = b"hi"
-    wheel = {
-        "filename": "x-1-py3-none-any.whl",
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "content": base64.b64encode(content).decode(),
-    }
-    assert p2p_release_plan.wheel_bytes(wheel) == content
-
-
 def test_drift_of_a_root(root: Root) -> None:
     root.release("a")
     wanted = Request(
@@ -285,9 +258,6 @@ def test_drift_of_a_root(root: Root) -> None:
     assert root_drift({**wanted, "name": "b"})[0].why == "not there"
     root.release("b")
     assert root_drift({**wanted, "name": "a"})[0].why == "not current: b is"
-    current = link_target(str(root.path), "current")
-    assert current is not None
-    assert release_drift(current, {**wanted, "lock_sha256": "0"})[0].why == "built from another lock"
 
 
 def _deploy(path: str, name: str) -> None:
@@ -310,8 +280,7 @@ def test_a_build_that_waits_to_take_over_is_not_built_again(root: Root) -> None:
     files = [{"path": "etc/a.conf", "content": "x\n", "mode": "0640"}]
     root.release("a")
     manifest = root.path / "releases" / "a" / "manifest.json"
-    damaged = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**damaged, "lock_sha256": "0"}))
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "artifact": "0" * 64}))
     assert root.run(name="a", files=files, activate=False)["path"].endswith("/a~2")
     assert not root.run(name="a", files=files, activate=False)["changed"]
     assert root.current() == "a"
@@ -334,3 +303,84 @@ def test_a_build_and_a_later_activation_are_foretold_together(root: Root, releas
     assert (root.run(**build), root.run(**swap)) == foretold
     assert not root.run(**swap)["changed"]
     assert not root.run(check=True, **swap)["changed"]
+
+
+DAMAGED_MANIFESTS = [
+    "",
+    "null",
+    "[]",
+    "[" * 100_000,
+    '{"name": 7}',
+    '{"name": "../x"}',
+    '{"name": "old", "created_at": []}',
+    '{"name": "old", "created_at": "yesterday"}',
+    '{"name": "old", "created_at": 1e999}',
+    '{"name": "old", "created_at": -1}',
+    '{"name": "old", "created_at": NaN}',
+    '{"name": "old", "packages": [1]}',
+    '{"name": "old", "packages": {"a/b": "1.0"}}',
+    '{"name": "old", "packages": {"a": "<b>"}}',
+    '{"name": "old", "artifact": "gggg"}',
+    '{"name": "old", "artifact": 7}',
+    '{"name": "old", "target": "../x"}',
+    '{"name": "old", "python": "/usr/bin/python3\\n"}',
+    '{"name": "old", "python_version": 3.11}',
+    json.dumps({"name": "o" * 101}),
+    json.dumps({"name": "old", "packages": {f"p{number}": "1" for number in range(501)}}),
+]
+
+
+@pytest.mark.parametrize("text", DAMAGED_MANIFESTS)
+def test_a_manifest_that_is_none_stops_nothing(root: Root, text: str) -> None:
+    for name in ("old", "a", "b"):
+        root.release(name)
+    (root.path / "releases" / "old" / "manifest.json").write_text(text)
+    assert releases(str(root.path))["name"] == "b"
+    assert root.run(state="active", check=True)["release"] == "a"
+    assert root.run(state="active")["release"] == "a"
+    assert root.release("c")["release"] == "c"
+    assert "old" not in root.names()
+
+
+@pytest.mark.parametrize("text", DAMAGED_MANIFESTS)
+def test_a_running_release_whose_manifest_is_none_is_drift_and_no_lie(root: Root, text: str) -> None:
+    root.release("old")
+    (root.path / "current" / "manifest.json").write_text(text)
+    told = msgspec.convert(releases(str(root.path)), Release)
+    assert told.manifest is None
+    files = [{"path": "etc/a.conf", "content": "x\n", "mode": "0640"}]
+    assert root.run(name="old", files=files)["changed"]
+    assert msgspec.convert(releases(str(root.path)), Release).name == "old"
+
+
+def test_a_manifest_that_is_a_pipe_or_a_link_is_none(root: Root) -> None:
+    for name in ("old", "a", "b"):
+        root.release(name)
+    (root.path / "releases" / "old" / "manifest.json").unlink()
+    os.mkfifo(root.path / "releases" / "old" / "manifest.json")
+    assert releases(str(root.path))["available"] == ["a"]
+
+
+def test_a_release_that_was_made_anew_takes_no_others_place(root: Root) -> None:
+    for name in ("a", "b", "c"):
+        root.release(name)
+    torn = root.path / "releases" / "c"
+    (torn / "venv").mkdir()
+    root.release("c")
+    assert root.names() == ["a", "b", "c", "c~2"]
+    root.release("d")
+    assert root.names() == ["b", "c~2", "d"]
+
+
+@pytest.mark.parametrize("what", ["file", "link"])
+def test_what_is_no_folder_in_a_releases_place_is_refused(root: Root, what: str) -> None:
+    root.release("a")
+    place = root.path / "releases" / "b"
+    if what == "file":
+        place.write_text("mine")
+    else:
+        place.symlink_to(root.path.parent)
+    for check in (True, False):
+        with pytest.raises(ReleaseError, match=r"releases/b is no directory.*: move it away"):
+            root.run(name="b", files=[{"path": "x", "content": "x"}], check=check)
+    assert place.exists()

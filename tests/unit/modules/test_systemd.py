@@ -146,9 +146,7 @@ def test_a_node_without_systemd_says_so(monkeypatch: pytest.MonkeyPatch, tmp_pat
         "name": "a",
         "root": None,
         "files": [],
-        "requirements": [],
-        "wheel": None,
-        "lock_sha256": "",
+        "artifacts": {},
     }
     found = node_drift({"release": release}, str(tmp_path), 1)
     assert found == [{"part": "release", "name": "a", "why": "not there", "restarts": []}]

@@ -29,7 +29,7 @@ PLAN = {
 }
 OUTCOMES = {
     state: ({} if state in ("changed", "unchanged") else {"x": EVIL})
-    for state in ("changed", "unchanged", "failed", "held", "refused", "unreachable")
+    for state in ("changed", "unchanged", "failed", "not done", "held", "refused", "unreachable")
 }
 RECOVERY: Any = {
     "quorum": {"members": [], "counting": []},
