@@ -14,6 +14,7 @@ import pytest
 from tests.integration.deploy import live
 from tests.integration.deploy.live import Run, on, release, wait_for
 from tests.support.leaks import leaks
+from tests.support.no_index import of_containers
 
 VOTERS = ("hetzner-cpu61", "hetzner-cpu62", "vultr-a100-61")
 VAST, RUNPOD = "vast-28918761", "runpod-h100-61"
@@ -21,7 +22,8 @@ OTHERS = (VAST, RUNPOD)
 SHARED, HOME = "lambda-a10-61", "/srv/odd home/alice"
 HOOKS = {VAST: "/root/onstart.sh", RUNPOD: "/post_start.sh"}
 ROOT = "/opt/p2p-cluster"
-CONTROL = f"{ROOT}/current/venv/bin/supervisorctl -c {ROOT}/supervisor/p2p_orchestrator.conf"
+PROGRAM = f"{ROOT}/current/venv/bin/python -I -m supervisor.supervisorctl"
+CONTROL = f"{PROGRAM} -c {ROOT}/supervisor/p2p_orchestrator.conf"
 # This machine may be five times slower than when it is idle.
 PATIENCE_S = 120.0
 
@@ -53,7 +55,7 @@ def processes(node: str, what: str = "-m p2p_orchestrator") -> list[tuple[int, i
 
 def supervisors(node: str) -> list[int]:
     """Return the process ids of supervisord."""
-    return [pid for pid, _, _ in processes(node, "/supervisord -c")]
+    return [pid for pid, _, _ in processes(node, "supervisor.supervisord -c")]
 
 
 def status(node: str) -> dict[str, Any]:
@@ -88,6 +90,10 @@ def health(play: Play, folder: Path) -> dict[str, dict[str, Any]]:
     play("-e", f"p2p_health_report_dir={folder}", playbook="health.yml")
     report = json.loads((folder / "health.json").read_text())
     return {row["node_id"]: row for row in report["nodes"]}
+
+
+def test_no_node_reaches_a_package_index() -> None:
+    assert of_containers((*VOTERS, *OTHERS, SHARED)) == {}
 
 
 @pytest.mark.parametrize("node", OTHERS)
@@ -226,17 +232,18 @@ def test_nothing_is_foretold_after_a_restart(play: Play) -> None:
 def test_a_new_release_and_back(play: Play, tmp_path: Path) -> None:
     lock = (live.ROOT / "requirements/node.txt").read_text() + "# version 2\n"
     path = tmp_path / "vars.json"
-    path.write_text(json.dumps({"p2p_venv_lock": lock}))
-    older = release(VAST)
+    path.write_text(json.dumps({"p2p_release_lock": lock}))
+    older, before = release(VAST), {node: supervisors(node) for node in OTHERS}
     code, output = play("-e", f"@{path}")
     assert code == 0, output[-4000:]
     newer = release(VAST)
     assert newer != older
     for node in OTHERS:
         comes_back(node)
+        # supervisord comes out of the release that it starts, and was started with it.
         (keeper,) = supervisors(node)
-        # supervisord runs from the release that it starts.
-        assert f"releases/{newer}/" in on(node, "ps", "-o", "args=", "-p", str(keeper))
+        assert [keeper] != before[node]
+        assert [parent for _, parent, _ in processes(node)] == [keeper]
     code, output = play(playbook="rollback.yml")
     assert code == 0, output[-4000:]
     for node in OTHERS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ import testinfra
 
 from tests.integration.deploy.live import status
 from tests.support.leaks import leaks
+from tests.support.no_index import of_containers
 
 VOTERS = ("nebius-backbone-1", "hetzner-cpu1", "vultr-a100-20gb")
 OTHERS = ("vast-28918742", "runpod-h100")
@@ -20,6 +22,9 @@ SERVICE = "p2p_orchestrator"
 USERS = {"runpod-h100": "ubuntu"}
 FAILOVER_S = 90
 EXPOSURE = 2.0
+QUIET_S = 30.0
+BEGAN = time.time()
+SLOW = re.compile("took too long|slow fdatasync|overloaded|on time")
 
 
 def node(name: str) -> testinfra.host.Host:
@@ -52,6 +57,16 @@ def all_answer_and_name_nobody() -> bool:
     """Return whether every node answers, and none of them knows a leader."""
     answers = [status(name) for name in NODES]
     return all(answers) and all(answer["leader_id"] is None for answer in answers)
+
+
+def test_no_node_reaches_a_package_index() -> None:
+    assert of_containers(OTHERS) == {}
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_no_timer_changes_the_node_during_a_test(name: str) -> None:
+    # systemd's own cleaning begins a quarter of an hour after the start, within a longer preview.
+    assert node(name).check_output("systemctl list-timers --no-legend") == ""
 
 
 @pytest.mark.parametrize("name", NODES)
@@ -121,6 +136,22 @@ def test_a_voter_sees_the_whole_cluster(name: str) -> None:
     assert sorted(answer["voter_node_ids"]) == sorted(VOTERS)
 
 
+def logged(name: str, service: str, since: float) -> list[str]:
+    """Return the lines of a service's journal since a Unix time."""
+    words = "journalctl --unit %s --since @%s --no-pager --quiet --output cat"
+    return str(node(name).check_output(words, service, f"{since:.0f}")).splitlines()
+
+
+def test_in_normal_operation_the_journals_are_quiet() -> None:
+    # Ten lines an hour would be one in six minutes.
+    time.sleep(max(0.0, BEGAN + QUIET_S - time.time()))
+    services = [(name, SERVICE) for name in NODES] + [(name, "p2p-etcd") for name in VOTERS]
+    lines = {told: logged(*told, since=time.time() - QUIET_S) for told in services}
+    # On a busy machine an etcd rightly says that it is slow.
+    loud = {told: [line for line in found if not SLOW.search(line)] for told, found in lines.items()}
+    assert {told: found for told, found in loud.items() if found} == {}
+
+
 def test_another_voter_leads_when_the_leaders_service_is_killed() -> None:
     assert wait_for(lambda: one_leader(NODES) in VOTERS, FAILOVER_S)
     first = one_leader(NODES)
@@ -141,12 +172,16 @@ def test_another_voter_leads_when_the_leaders_service_is_killed() -> None:
 
 
 def test_without_a_majority_nobody_leads() -> None:
+    began = time.time()
     for voter in VOTERS[:2]:
         assert node(voter).run("systemctl stop p2p-etcd").succeeded
     try:
         assert wait_for(all_answer_and_name_nobody, FAILOVER_S), {
             n: status(n).get("leader_id") for n in NODES
         }
+        # What matters is told, by either service.
+        assert logged(VOTERS[2], "p2p-etcd", began)
+        assert any("store_unavailable" in line for line in logged(VOTERS[2], SERVICE, began))
     finally:
         for voter in VOTERS[:2]:
             node(voter).run("systemctl start --no-block p2p-etcd")

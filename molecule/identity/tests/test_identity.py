@@ -16,6 +16,7 @@ from module_utils.p2p_certificate_pem import blocks
 from tests.integration.identity import deployed
 from tests.integration.identity.deployed import CLIENT, CLUSTER, HEARTBEAT, PEER, deploy, knock
 from tests.integration.identity.watch import Watch
+from tests.support.no_index import of_containers
 from tests.unit.identity.controller import Controller, member
 
 Answer = TypeVar("Answer")
@@ -75,6 +76,10 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     state = tmp_path_factory.mktemp("stranger") / "state"
     certificates(state)
     return state
+
+
+def test_no_node_reaches_a_package_index() -> None:
+    assert of_containers((*VOTERS, LEAVER, COMER)) == {}
 
 
 def test_a_voter_gets_in_everywhere() -> None:

@@ -15,6 +15,8 @@ import pytest
 import testinfra
 import yaml
 
+from tests.support.no_index import of_containers
+
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 FLEET = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "fleet"
 FILE = FLEET / "distributed_hosts.yaml"
@@ -135,6 +137,10 @@ def found() -> dict[str, Any]:
     restarts = "systemctl show -p NRestarts --value p2p_orchestrator"
     until(lambda: int(shell("lambda-looping", restarts) or 0) >= 3)
     return health()
+
+
+def test_no_node_reaches_a_package_index() -> None:
+    assert of_containers(sorted(ADDRESSES)) == {}
 
 
 @pytest.mark.parametrize("name", EXPECTED)

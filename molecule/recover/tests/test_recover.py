@@ -20,6 +20,7 @@ import yaml
 from tests.integration.deploy import live
 from tests.integration.deploy.live import SERVICES, Run, wait_for
 from tests.integration.identity.watch import Watch
+from tests.support.no_index import of_containers
 
 VOTERS = ("hetzner-cpu71", "hetzner-cpu72", "vultr-a100-71")
 NODES = (*VOTERS, "lambda-gh200-71")
@@ -125,6 +126,10 @@ def refused_beside_another_run(play: Play, words: Sequence[str], voter: str, sur
 
 def snapshots() -> list[Path]:
     return sorted(Path(os.environ["P2P_STATE_DIR"], "snapshots/p2p").rglob("*.db"))
+
+
+def test_no_node_reaches_a_package_index() -> None:
+    assert of_containers(NODES) == {}
 
 
 def test_etcd_goes_up_one_member_at_a_time_behind_a_snapshot(play: Play, newer: tuple[str, ...]) -> None:

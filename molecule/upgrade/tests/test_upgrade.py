@@ -20,6 +20,7 @@ from tests.integration.deploy.live import Run, drift, drifted, processes, releas
 from tests.integration.identity import deployed
 from tests.integration.identity.deployed import HEARTBEAT, knock
 from tests.integration.identity.watch import Watch
+from tests.support.no_index import of_containers
 
 VOTERS = ("hetzner-cpu91", "hetzner-cpu92", "vultr-a100-91")
 OTHERS = ("lambda-gh200-91", "nebius-h100-91", "runpod-a40-91")
@@ -103,8 +104,12 @@ def second(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the word that makes a run deploy another release."""
     lock = (live.ROOT / "requirements/node.txt").read_text() + "# version 2\n"
     path = tmp_path_factory.mktemp("second") / "vars.json"
-    path.write_text(json.dumps({"p2p_venv_lock": lock}))
+    path.write_text(json.dumps({"p2p_release_lock": lock}))
     return f"@{path}"
+
+
+def test_no_node_reaches_a_package_index() -> None:
+    assert of_containers(NODES) == {}
 
 
 def test_version_two_on_all_nodes_without_a_lost_quorum(play: Play, second: str) -> None:

@@ -20,6 +20,7 @@ from tests.integration.deploy.live import Run, processes, wait_for
 from tests.integration.identity import deployed
 from tests.integration.identity.deployed import HEARTBEAT, PEER, knock
 from tests.integration.identity.watch import Watch
+from tests.support.no_index import of_containers
 
 NODES = ("hetzner-cpu51", "hetzner-cpu52", "vultr-a100-51", "nebius-h100-51", "lambda-gh200-51")
 FIRST = ("hetzner-cpu51", "vultr-a100-51", "nebius-h100-51")
@@ -121,6 +122,10 @@ def done(run: Run) -> str:
     code, output = run.wait()
     assert code == 0, output[-5000:]
     return output
+
+
+def test_no_node_reaches_a_package_index() -> None:
+    assert of_containers(NODES) == {}
 
 
 def test_the_replacement_of_27_december(begin: Begin) -> None:
