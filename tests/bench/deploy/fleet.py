@@ -26,6 +26,7 @@ class Node(NamedTuple):
     user: str
     key: str
     ssh_args: list[str]
+    voter: bool
 
     def ssh(self, *command: str) -> list[str]:
         """Return the words that run a command there over a connection of its own."""
@@ -61,7 +62,7 @@ def nodes(inventory: Path) -> list[Node]:
             raise SystemExit(f"{inventory}: {name} is no node of a lab, and this bench changes nodes")
         args = shlex.split(str(known["ansible_ssh_args"]))
         port, user = int(known.get("ansible_port", 22)), str(known.get("ansible_user", "root"))
-        found.append(Node(name, address, port, user, key, args))
+        found.append(Node(name, address, port, user, key, args, bool(known["p2p_is_voter"])))
     return found
 
 

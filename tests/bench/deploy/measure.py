@@ -18,11 +18,18 @@ LOOK = 0.3
 
 
 class Cost(NamedTuple):
-    """Wall seconds, processor seconds of the command with all its children, and their peak memory in MiB."""
+    """What a command cost.
+
+    `wall` seconds, processor seconds (`cpu`) of the command with all its children, their peak `memory` in
+    MiB; of a node in the mean processor seconds (`node_cpu`) and received kB (`node_kb`), 0 where nobody
+    looked.
+    """
 
     wall: float
     cpu: float
     memory: float
+    node_cpu: float = 0.0
+    node_kb: float = 0.0
 
 
 class FailedError(Exception):
