@@ -106,6 +106,16 @@ def test_no_node_reaches_a_package_index(running: Cluster) -> None:
     assert of_containers(running.containers) == {}
 
 
+def test_a_leader_that_stands_still_is_waited_out(cluster: Cluster) -> None:
+    leader = str(cluster.health(cluster.voters[0])["leader_id"])
+    others = [name for name in cluster.voters if name != leader]
+    with cluster.frozen([leader]):
+        now = {cluster.health(name)["leader_id"] for name in others}
+    cluster.spoiled = False
+    assert len(now) == 1
+    assert now < set(others)
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_no_run_harms_a_voter_that_is_well(case: Case, cluster: Cluster, tmp_path: Path) -> None:
     found = staged(case, cluster, random.Random(f"{SEED} {case}"))  # noqa: S311  # repeatable
