@@ -1,17 +1,23 @@
-"""Whether a voter may be stopped: the one place where the quorum is counted."""
+"""Whether a voter may be stopped."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple, TypedDict
 
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.members import (
-    electors,
     has_leader,
     living,
     the_store,
+)
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.quorum import (
+    Quorum,
+    held_without,
+    orchestrator_quorum,
+    silent_pairs,
+    store_quorum,
+    why_not_counting,
 )
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.rule import why_unsure
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.working import (
@@ -22,29 +28,7 @@ from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.working import (
     store_is_lost,
 )
 
-# Raft entries that a member may be behind the furthest one and still count as caught up: about what
-# a busy cluster writes in the second between two questions.
-MAX_LAG = 1000
-SILENT = "its etcd member does not answer"
-# No node that a run reaches for: the fleet file does not hold it, or calls it something else than ready.
-UNASKED = "it was not asked"
 STORE = "etcd members"
-
-
-class Quorum(TypedDict):
-    """The live cluster as its own members tell it.
-
-    `members` are the names of the voting members, `counting` those that hold up the quorum now, `down`
-    says why each of the others does not; `quorum` is the majority of `members`, `tolerates` how many of
-    the counting may still fail (negative: the quorum is lost). `leader` is etcd's own leader.
-    """
-
-    members: list[str]
-    counting: list[str]
-    down: dict[str, str]
-    quorum: int
-    tolerates: int
-    leader: str | None
 
 
 class Verdict(TypedDict):
@@ -73,106 +57,9 @@ class _Stop(NamedTuple):
     unsure: str
 
 
-def majority(voters: int) -> int:
-    """Return how many of `voters` are a true majority."""
-    return voters // 2 + 1
-
-
 def by_node(results: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Return the results of a task that looped over node names, by that name."""
     return {str(result["item"]): result for result in results}
-
-
-def store_quorum(
-    answers: Mapping[str, Mapping[str, Any]],
-    voters: Collection[str] | None = None,
-    known: Mapping[str, Any] | None = None,
-) -> Quorum:
-    """Read the live cluster out of what each voter's own etcd member says.
-
-    Args:
-        answers: The registered result of a node's probe, by its name; without `probe` when it could not be
-            asked. Of the fleet file's voters, or, with `voters`, of every node.
-        voters: The file's voters. Then those that vote now, and no other node, are heard with them.
-        known: The store as this controller last saw it work, from the lookup `p2p_store_known`.
-
-    Returns:
-        The cluster that most of these tell. A member counts only if it answered for itself with
-        that cluster's id and its own member id, follows or is a leader, is no learner, has no alarm and
-        is caught up with most of those that answered. A voter that cannot be asked does not count.
-    """
-    remembered = known or {}
-    heard = answers if voters is None else electors(answers, voters, remembered.get("members") or {})
-    store = the_store(answers, heard, remembered)
-    ours = store.told
-    if not ours:
-        return Quorum(members=[], counting=[], down={}, quorum=0, tolerates=0, leader=None)
-    voting = {str(member["id"]): str(member["name"]) for member in store.members if not member["learner"]}
-    # What a majority of them has reached: a single one may say whatever it likes.
-    reached = sorted((int(member["raft_index"]) for member in ours.values()), reverse=True)
-    index = reached[majority(len(reached)) - 1]
-    names_by_id: dict[str, str] = {}
-    for name, told in ours.items():
-        listed = voting.get(own := str(told["member_id"]), "")
-        # Whom the list calls so it is, whoever else says the same of itself, there or not.
-        if listed == name or (listed not in answers and own not in names_by_id):
-            names_by_id[own] = name
-    down: dict[str, str] = {}
-    counting: list[str] = []
-    for member_id, listed in voting.items():
-        name = names_by_id.get(member_id, listed or member_id)
-        if (
-            member_id not in names_by_id
-            and name in names_by_id.values()
-            and list(voting.values()).count(name) > 1
-        ):
-            name = member_id  # The list calls another one so, too, and that one says it of itself.
-        answer = ours[name] if member_id in names_by_id else None
-        why = _why_not_counting(answer, index) if answer or name in answers else UNASKED
-        if why is None:
-            counting.append(name)
-        else:
-            down[name] = why
-    quorum = majority(len(voting))
-    leaders = Counter(str(answer["leader"]) for answer in ours.values() if has_leader(answer))
-    leader = leaders.most_common(1)[0][0] if leaders else None
-    return Quorum(
-        members=sorted([*counting, *down]),
-        counting=sorted(counting),
-        down=down,
-        quorum=quorum,
-        tolerates=len(counting) - quorum,
-        leader=voting.get(leader) if leader else None,
-    )
-
-
-def orchestrator_quorum(answers: Mapping[str, Mapping[str, Any]]) -> Quorum:
-    """Return which voters' orchestrators name a leader and heard a majority.
-
-    Args:
-        answers: The registered result of each voter's probe.
-    """
-    down: dict[str, str] = {}
-    leaders = Counter[str]()
-    for name, answer in answers.items():
-        body = status(answer)
-        if body is None:
-            down[name] = "its orchestrator does not answer"
-            continue
-        if body.get("leader_id"):
-            leaders[str(body["leader_id"])] += 1
-        if not leads_on(answer):
-            what = "heard no majority of late" if body.get("leader_id") else "names no leader"
-            down[name] = f"its orchestrator {what}"
-    quorum = majority(len(answers))
-    return Quorum(
-        members=sorted(answers),
-        counting=sorted(set(answers) - set(down)),
-        down=down,
-        quorum=quorum,
-        tolerates=len(answers) - len(down) - quorum,
-        leader=leaders.most_common(1)[0][0] if leaders else None,
-    )
 
 
 def gate(
@@ -264,7 +151,7 @@ def _spare(stop: _Stop, stopping: str, *, accept_outage: bool) -> Verdict:
     if not counts and (stop.rests or stop.leaderless):
         return Verdict(allowed=True, settled=stop.rests, reason=free)
     figures = f"{counting} of {members} {what} count, a quorum is {quorum['quorum']}"
-    spared = counting - counts >= quorum["quorum"]
+    spared = held_without(quorum, stopping)
     if spared and not stop.unsure:
         return Verdict(
             allowed=True, settled=True, reason=f"{figures}: {stopping} may stop" if counts else free
@@ -280,9 +167,10 @@ def _spare(stop: _Stop, stopping: str, *, accept_outage: bool) -> Verdict:
             settled=False,
             reason=f"{stop.unsure}. {stopping} is not stopped: the quorum may be lost {nevertheless}",
         )
-    if quorum["down"]:
-        down = "; ".join(f"{name} ({why})" for name, why in sorted(quorum["down"].items()))
-        remedy = f"mend first: {down}"
+    broken = [f"{name} ({why})" for name, why in sorted(quorum["down"].items())]
+    broken += silent_pairs(quorum, [stopping])
+    if broken:
+        remedy = f"mend first: {'; '.join(broken)}"
     else:
         remedy = "one or two voters cannot be kept up through a restart: add voters, or accept the outage"
     loses = "would lose it" if counts else "may lose it, for it may be one of those that hold it up"
@@ -314,21 +202,7 @@ def takes_part(
     if settings is not None and "settings_sha256" in body:
         ready = ready and body["settings_sha256"] == hashlib.sha256(settings.encode()).hexdigest()
     member = living(answer)
-    return ready and (not store or (member is not None and _why_not_counting(member, 0) is None))
-
-
-def _why_not_counting(answer: Mapping[str, Any] | None, furthest: int) -> str | None:
-    if answer is None:
-        return SILENT
-    if answer.get("learner"):
-        return "its etcd member is a learner"
-    if not has_leader(answer):
-        return "its etcd member knows no leader"
-    if answer.get("alarms"):
-        return "its etcd member raised " + ", ".join(map(str, answer["alarms"]))
-    if furthest - int(answer["raft_index"]) > MAX_LAG:
-        return f"its etcd member is {furthest - int(answer['raft_index'])} entries behind"
-    return None
+    return ready and (not store or (member is not None and why_not_counting(member, 0) is None))
 
 
 class FilterModule:

@@ -15,6 +15,11 @@ from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.members import (
     tellers,
     the_store,
 )
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.quorum import (
+    held_without,
+    pairs_of,
+    silent_pairs,
+)
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.rule import (
     why_another,
     why_disputed,
@@ -22,6 +27,7 @@ from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.rule import (
     why_unsure,
     why_untrue,
 )
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.tolerance import majority, may_lead
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.why import first_line
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.working import service_of
 
@@ -252,26 +258,35 @@ def _why_no_store(quorum: Mapping[str, Any], unheard: Sequence[str]) -> str:
 
 def _why_lost(found: Change, voters: Sequence[str], voting: Iterable[str], quorum: Mapping[str, Any]) -> str:
     """Return which step would leave fewer than a quorum, or nothing."""
+    pairs = pairs_of(quorum)
     left = set(voting) - {item["name"] for item in found["drop"]}
     lost = set(quorum["counting"]).intersection(voting) - left
-    counting, needed = len(left.intersection(quorum["counting"])), len(left) // 2 + 1
-    if lost and counting < needed:
-        down = "; ".join(f"{who} ({why})" for who, why in sorted(quorum["down"].items()) if who in left)
-        return (
-            f"without {', '.join(sorted(lost))} {counting} of {len(left)} members would count, a quorum is"
-            f" {needed}: mend first: {down or 'the others'}"
-        )
-    members = len(left) + len(found["joiners"])
-    counting = len(left.intersection(quorum["counting"])) + len(found["joiners"])
+    counting = left.intersection(quorum["counting"])
+    if lost and not may_lead(len(left), counting, pairs):
+        return _would_lose(sorted(lost), counting, left, quorum, left)
+    # Who joins is not known to be apart from anybody.
+    left, counting = left.union(found["joiners"]), counting.union(found["joiners"])
     for name in found["leavers"]:
-        members, counting = members - 1, counting - 1
-        if counting < members // 2 + 1:
-            down = "; ".join(f"{who} ({why})" for who, why in sorted(quorum["down"].items()) if who in voters)
-            return (
-                f"without {name} {counting} of {members} members would count, a quorum is {members // 2 + 1}:"
-                f" mend first: {down or 'the others'}"
-            )
+        left, counting = left - {name}, counting - {name}
+        if not may_lead(len(left), counting, pairs):
+            return _would_lose([name], counting, left, quorum, voters)
     return ""
+
+
+def _would_lose(
+    without: Sequence[str],
+    counting: Collection[str],
+    left: Collection[str],
+    quorum: Mapping[str, Any],
+    whom: Collection[str],
+) -> str:
+    """Return which voters are to be mended before others go."""
+    broken = [f"{who} ({why})" for who, why in sorted(quorum["down"].items()) if who in whom]
+    broken += silent_pairs(quorum, set(quorum["counting"]) - set(counting))
+    return (
+        f"without {', '.join(without)} {len(counting)} of {len(left)} members would count, a quorum is"
+        f" {majority(len(left))}: mend first: {'; '.join(broken) or 'the others'}"
+    )
 
 
 def _why_versions(found: Change, quorum: Mapping[str, Any], answers: Mapping[str, Answer]) -> str:
@@ -325,10 +340,9 @@ def may_leave(
     """
     left = [one for one in quorum["counting"] if one != name]
     members = len([one for one in quorum["members"] if one != name])
-    needed = members // 2 + 1
-    figures = f"without {name} {len(left)} of {members} members count, a quorum is {needed}"
+    figures = f"without {name} {len(left)} of {members} members count, a quorum is {majority(members)}"
     down = {one: why for one, why in quorum["down"].items() if one != name}
-    enough = name not in quorum["counting"] or len(left) >= needed
+    enough = name not in quorum["counting"] or held_without(quorum, name, leaves=True)
     if enough and orchestrators["tolerates"] < 0:
         enough, down = False, orchestrators["down"]
         figures = (
@@ -339,8 +353,8 @@ def may_leave(
         return {"allowed": False, "reason": unsure}
     if enough or accept_outage:
         return {"allowed": True, "reason": figures}
-    names = "; ".join(f"{one} ({why})" for one, why in sorted(down.items()))
-    return {"allowed": False, "reason": f"{figures}: mend first: {names or 'the others'}"}
+    broken = [f"{one} ({why})" for one, why in sorted(down.items())] + silent_pairs(quorum, [name])
+    return {"allowed": False, "reason": f"{figures}: mend first: {'; '.join(broken) or 'the others'}"}
 
 
 def is_in(

@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.quorum import store_quorum
 
 from filter_plugins.p2p_outcome import outcomes, plan_text
 from filter_plugins.p2p_plan import plan
 from filter_plugins.p2p_preflight import preflight
-from filter_plugins.p2p_quorum import store_quorum
 from roles.p2p_health.report import build, terminal, write
 from roles.p2p_health.report import fleet as report_fleet
 from tests.bench.deploy.measure import Cost, run

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.p2p.cluster.plugins.plugin_utils.memory.canary import recall, remember
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.quorum import store_quorum
 
 from filter_plugins.p2p_outcome import plan_text
 from filter_plugins.p2p_plan import Plan, plan
-from filter_plugins.p2p_quorum import store_quorum
 from tests.unit.deploy.conftest import PROJECT, VOTERS, blank, voter
 
 NOW = 1_800_000_000.0

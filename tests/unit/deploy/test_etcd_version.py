@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.quorum import store_quorum
 
 from filter_plugins.p2p_etcd_version import changing, parse, refusal, refused, step_refusal, versions
-from filter_plugins.p2p_quorum import store_quorum
 from filter_plugins.p2p_voters import change
 from tests.unit.deploy.conftest import blank, dead, voter
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.quorum import store_quorum
 
 from action_plugins.p2p_bootstrap import answer
 from filter_plugins.p2p_fitness import bootstrapped, fitness, without_python
 from filter_plugins.p2p_outcome import outcomes, plan_text
 from filter_plugins.p2p_plan import plan
-from filter_plugins.p2p_quorum import store_quorum
 from tests.unit.deploy.conftest import PROJECT, VOTERS, voter
 
 NEEDS_RELEASE = {"part": "release", "name": "1.0-a", "why": "missing", "restarts": ["p2p_orchestrator"]}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.quorum import store_quorum
 from hypothesis import given
 from hypothesis import strategies as st
 
 from filter_plugins.p2p_outcome import plan_text
 from filter_plugins.p2p_plan import Plan, plan
-from filter_plugins.p2p_quorum import store_quorum
 from p2p_orchestrator.leadership import EPOCH_SPAN
 from tests.unit.deploy.conftest import IDS, VOTERS, Answer, blank, dead, members, voter
 

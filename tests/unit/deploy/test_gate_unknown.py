@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.quorum import orchestrator_quorum, store_quorum
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filter_plugins.p2p_plan import Plan, plan
-from filter_plugins.p2p_quorum import Verdict, gate, orchestrator_quorum, store_quorum, takes_part
+from filter_plugins.p2p_quorum import Verdict, gate, takes_part
 from tests.unit.deploy.conftest import IDS, VOTERS, dead, members, voter
 
 Answers = dict[str, dict[str, Any]]

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.quorum import store_quorum
 
 from filter_plugins.p2p_plan import Plan, plan, planned, release_alone, settings_alone, the_plan
-from filter_plugins.p2p_quorum import store_quorum
 from tests.unit.deploy.conftest import VOTERS, blank, dead, members, voter
 
 Answers = dict[str, dict[str, Any]]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.quorum import store_quorum
 
 from filter_plugins.p2p_outcome import plan_text
 from filter_plugins.p2p_plan import plan
 from filter_plugins.p2p_preflight import preflight, targets
-from filter_plugins.p2p_quorum import store_quorum
 from tests.unit.deploy.conftest import VOTERS, blank, dead, voter
 
 SEEDS = [f"http://192.0.2.{number}:8770" for number in range(1, 6)]

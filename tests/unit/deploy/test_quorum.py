@@ -7,18 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.quorum import store_quorum
 
-from filter_plugins.p2p_quorum import gate, majority, store_quorum, takes_part
+from filter_plugins.p2p_quorum import gate, takes_part
 from tests.unit.deploy.conftest import IDS, VOTERS, dead, members, voter
 
 Answers = dict[str, dict[str, Any]]
 Healthy = Callable[[], Answers]
 BOTH = ["p2p-etcd", "p2p_orchestrator"]
-
-
-@pytest.mark.parametrize(("voters", "quorum"), [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3), (7, 4), (9, 5)])
-def test_a_quorum_is_a_true_majority(voters: int, quorum: int) -> None:
-    assert majority(voters) == quorum
 
 
 def test_five_healthy_voters_tolerate_two_failures(healthy: Healthy) -> None:
@@ -33,6 +29,7 @@ def test_five_healthy_voters_tolerate_two_failures(healthy: Healthy) -> None:
         ("b", {"learner": True}, "learner"),
         ("b", {"leader": None}, "no leader"),
         ("b", {"leader": "0"}, "no leader"),
+        ("b", {"reads": False}, "confirms no read"),
         ("b", {"alarms": ["NOSPACE"]}, "NOSPACE"),
         ("b", {"raft_index": 10}, "4990 entries behind"),
         ("b", {"cluster_id": "78"}, "does not answer"),

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from ansible_collections.p2p.cluster.plugins.plugin_utils.door.words import LARGEST_COUNT, LARGEST_EPOCH
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.epochs import CLOCK_SKEW, LARGEST_TOLD_EPOCH
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.quorum import store_quorum
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filter_plugins.p2p_quorum import store_quorum
 from filter_plugins.p2p_recovery import (
     LEASE_SECONDS,
     Recovery,

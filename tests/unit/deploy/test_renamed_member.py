@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.leaving import still_voting, why_not_denied
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.quorum import store_quorum
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filter_plugins.p2p_quorum import gate, store_quorum
+from filter_plugins.p2p_quorum import gate
 from filter_plugins.p2p_store import contradicting, seen
 from filter_plugins.p2p_voters import Change, change, is_in, is_out, why_not_alone
 from tests.unit.deploy.conftest import blank, voter

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.quorum import store_quorum
 
 from filter_plugins.p2p_plan import plan
-from filter_plugins.p2p_quorum import store_quorum
 from filter_plugins.p2p_rollback import rolled_back, target
 from tests.unit.deploy.conftest import VOTERS, blank, dead, voter
 

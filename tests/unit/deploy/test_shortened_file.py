@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.leaving import still_voting
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.quorum import store_quorum
 
 from filter_plugins.p2p_plan import Plan, plan
-from filter_plugins.p2p_quorum import store_quorum
 from filter_plugins.p2p_recovery import recovery_plan
 from filter_plugins.p2p_store import seen
 from filter_plugins.p2p_voters import change

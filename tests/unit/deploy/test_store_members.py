@@ -6,10 +6,11 @@ import copy
 from typing import Any
 
 import pytest
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.quorum import store_quorum
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filter_plugins.p2p_quorum import gate, store_quorum
+from filter_plugins.p2p_quorum import gate
 from filter_plugins.p2p_voters import Change, change
 from tests.unit.deploy.conftest import IDS, VOTERS, blank, dead, voter
 

@@ -11,8 +11,8 @@ import pytest
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.loader import lookup_loader
 from ansible_collections.p2p.cluster.plugins.plugin_utils.memory.store import Kept, nothing, recall, remember
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.quorum import store_quorum
 
-from filter_plugins.p2p_quorum import store_quorum
 from filter_plugins.p2p_store import seen
 from filter_plugins.p2p_voters import Change, change
 from p2p_orchestrator.leadership import EPOCH_SPAN

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.quorum import store_quorum
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.why import first_line
 
 from filter_plugins.p2p_outcome import failure
 from filter_plugins.p2p_plan import plan
-from filter_plugins.p2p_quorum import store_quorum
 from filter_plugins.p2p_unreached import unreached
 from tests.unit.deploy.conftest import VOTERS, voter
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.leaving import still_voting
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.quorum import orchestrator_quorum, store_quorum
 
 from filter_plugins.p2p_authority import digests, told
 from filter_plugins.p2p_care import store_care
@@ -14,7 +15,7 @@ from filter_plugins.p2p_etcd_version import versions
 from filter_plugins.p2p_fitness import fitness, without_python
 from filter_plugins.p2p_plan import any_drift, plan
 from filter_plugins.p2p_preflight import preflight
-from filter_plugins.p2p_quorum import gate, orchestrator_quorum, store_quorum, takes_part
+from filter_plugins.p2p_quorum import gate, takes_part
 from filter_plugins.p2p_recovery import recovery_plan
 from filter_plugins.p2p_removal import removal_plan
 from filter_plugins.p2p_rollback import rolled_back, target

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.quorum import orchestrator_quorum, store_quorum
 
 from filter_plugins.p2p_outcome import brake, outcomes
 from filter_plugins.p2p_plan import plan
-from filter_plugins.p2p_quorum import orchestrator_quorum, store_quorum
 from filter_plugins.p2p_voters import (
     Change,
     change,

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from ansible_collections.p2p.cluster.plugins.plugin_utils.door import read
 from ansible_collections.p2p.cluster.plugins.plugin_utils.door.read import UntrustedError
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.quorum import orchestrator_quorum, store_quorum
 from hypothesis import given
 from hypothesis import strategies as st
 
 from filter_plugins.p2p_plan import why_split
-from filter_plugins.p2p_quorum import orchestrator_quorum, store_quorum
 from module_utils.p2p_local_http import trimmed_status
 from tests.bench.scale.simulated import RECORDED
 
