@@ -73,6 +73,13 @@ options:
     type: list
     elements: dict
     default: []
+  mesh:
+    description:
+      - The other voters' ports that a voter with O(etcd) tries, with its own certificates. C(targets), each
+        with C(voter), C(host), C(port), C(service) (V(etcd) or V(heartbeat)) and C(name), the DNS name of
+        that voter's certificate; and C(tls), by service C(ca), C(cert) and C(key) (paths on the node), empty
+        where connections are plain.
+    type: dict
   imports:
     description: Top-level modules that the virtual environment should have.
     type: list
@@ -198,10 +205,21 @@ probe:
       description:
         - Null without O(etcd). Always C(has_data), C(data_dir), C(ms) and C(error). If the member answered
           also C(member_id), C(cluster_id), C(leader) (decimal text, as etcd gives them; C(leader) is null if
-          it knows none), C(raft_index), C(raft_applied_index), C(raft_term), C(learner), C(alarms),
-          C(version), C(db_size) and C(db_size_in_use) (bytes) and C(members), each with C(id), C(name),
-          C(learner), C(peer_urls), C(client_urls).
+          it knows none), C(reads) (whether a majority confirmed a read), C(raft_index),
+          C(raft_applied_index), C(raft_term), C(learner), C(alarms), C(version), C(db_size) and
+          C(db_size_in_use) (bytes) and C(members), each with C(id), C(name), C(learner), C(peer_urls),
+          C(client_urls).
       type: dict
+      returned: always
+    mesh:
+      description:
+        - C(targets) of O(mesh), each with C(outcome), which is V(open), V(refused) (the machine answers,
+          nobody listens), V(blocked), V(foreign) (somebody else answers there) or V(untrusted) (one end does
+          not believe the other's certificate), C(why), and C(listed), which has the same for the address that
+          the store's list has, if it is another. Null if they were not tried, or the voter has no
+          certificates yet.
+      type: list
+      elements: dict
       returned: always
     certificates:
       description:

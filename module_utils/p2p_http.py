@@ -85,7 +85,8 @@ def ask_etcd(spec: Mapping[str, Any], data_dir: str, timeout: float) -> Dict[str
         timeout: seconds.
 
     Returns:
-        The keys of `etcd_view`, or `error`; `has_data`, `data_dir` and `ms` always.
+        The keys of `etcd_view` and `reads`, whether a majority confirmed a read, or `error`; `has_data`,
+        `data_dir` and `ms` always.
     """
     answer: Dict[str, Any] = {"has_data": has_data(data_dir), "data_dir": data_dir, "error": None, "ms": None}
     began = time.monotonic()
@@ -95,6 +96,7 @@ def ask_etcd(spec: Mapping[str, Any], data_dir: str, timeout: float) -> Dict[str
         member = post(connection, "/v3/maintenance/status", "{}", began + timeout)
         answer.update(etcd_view(member, _members(connection, began + timeout)))
         answer["ms"] = round((time.monotonic() - began) * 1000, 1)
+        answer["reads"] = _reads(connection, began + timeout) if answer["leader"] else False
     except (OSError, ValueError, http.client.HTTPException) as error:
         answer["error"] = "%s" % (error or type(error).__name__)
     finally:
@@ -130,6 +132,36 @@ def _members(connection: http.client.HTTPConnection, deadline: float) -> Dict[st
         return post(connection, path, '{"linearizable":false}', deadline)
     except ValueError:
         return post(connection, path, "{}", deadline)
+
+
+def _reads(connection: http.client.HTTPConnection, deadline: float) -> bool:
+    """Tell whether a majority confirms a read of one key: a member alone may not know that it is alone."""
+    try:
+        post(connection, "/v3/kv/range", '{"key":"AA=="}', deadline)
+    except (OSError, ValueError, http.client.HTTPException):
+        return False
+    return True
+
+
+def listed(spec: Mapping[str, Any], timeout: float) -> Dict[str, Any]:
+    """Return `cluster_id` and `members` as the node's own member has them, {} if it does not answer.
+
+    Args:
+        spec: as for `ask_etcd`.
+        timeout: seconds.
+    """
+    try:
+        connection = connect(spec, timeout)
+        try:
+            answer = _members(connection, time.monotonic() + timeout)
+        finally:
+            connection.close()
+    except (OSError, ValueError, http.client.HTTPException):
+        return {}
+    return {
+        "cluster_id": (answer.get("header") or {}).get("cluster_id"),
+        "members": etcd_view({}, answer)["members"],
+    }
 
 
 def connect(spec: Mapping[str, Any], timeout: float) -> http.client.HTTPConnection:

@@ -18,6 +18,7 @@ OPTIONS: Dict[str, Dict[str, Any]] = {
     "etcd": {"type": "dict"},
     "digests": {"type": "list", "elements": "path", "default": []},
     "reach": {"type": "list", "elements": "dict", "default": []},
+    "mesh": {"type": "dict"},
     "imports": {"type": "list", "elements": "str", "default": []},
     "venv": {"type": "path"},
     "log_lines": {"type": "int", "default": 12},

@@ -37,6 +37,8 @@ SCHEMA = 1
 GRACE = 0.5
 # A connection across the world takes a quarter of a second; one lost packet adds one.
 REACH_SECONDS = 3.0
+# The same for each step of a handshake. Less, since a gate asks voters in turn.
+MESH_SECONDS = 2.0
 HTTP_OK = 200
 
 
@@ -251,6 +253,8 @@ def probe(params: Mapping[str, Any]) -> Dict[str, Any]:
     if etcd:
         data_dir = etcd.get("data_dir") or "/var/lib/%s" % (params.get("etcd_service") or "etcd")
         parts["etcd"] = lambda: _etcd(etcd, data_dir, timeout)
+        if params.get("mesh"):
+            parts["mesh"] = lambda: _mesh(params["mesh"], etcd)
     if wanted:
         parts["certificates"] = lambda: certificates(wanted)
         parts["drift"] = lambda: node_drift(wanted, root, timeout, states, listening)
@@ -280,6 +284,7 @@ def probe(params: Mapping[str, Any]) -> Dict[str, Any]:
         or {page: unanswered(errors.get("http")) for page in ("health", "status")},
         "etcd": answers.get("etcd")
         or ({"error": errors["etcd"], "has_data": None} if "etcd" in errors else None),
+        "mesh": answers.get("mesh"),
         "certificates": answers.get("certificates") or [],
         "drift": drift,
         "reach": reach(params["reach"], REACH_SECONDS) if _is_new(params, answers, drift) else None,
@@ -302,6 +307,18 @@ def _etcd(spec: Mapping[str, Any], data_dir: str, timeout: float) -> Dict[str, A
     from .p2p_http import ask_etcd  # noqa: PLC0415  the TLS client is loaded on voters alone: it is the costliest
 
     return ask_etcd(spec, data_dir, timeout)
+
+
+def _mesh(spec: Mapping[str, Any], etcd: Mapping[str, Any]) -> Optional[List[Dict[str, Any]]]:
+    """Return what a voter tried of the others, None as long as it has no certificates of its own."""
+    from .p2p_http import listed  # noqa: PLC0415  as above
+    from .p2p_mesh import Own, dial  # noqa: PLC0415  as above
+
+    try:
+        own = Own(spec.get("tls") or {}, listed(etcd, MESH_SECONDS))
+    except FileNotFoundError:
+        return None
+    return dial(spec.get("targets") or [], own, MESH_SECONDS)
 
 
 def _compared(wanted: Optional[Mapping[str, Any]]) -> List[str]:

@@ -54,15 +54,25 @@ def connect(host: str, port: int, timeout: float, proxy: int = 0) -> Tuple[str, 
             _through(proxy, host, port, timeout)
         else:
             socket.create_connection((host, port), timeout).close()
-    except ConnectionRefusedError:
-        return REFUSED, "nobody listens there"
-    except socket.gaierror:
-        return BLOCKED, "its name is not known"
     except OSError as error:
-        if isinstance(error, socket.timeout) or error.errno == errno.ETIMEDOUT:
-            return BLOCKED, "no answer within %g s" % timeout
-        return BLOCKED, os.strerror(error.errno).lower() if error.errno else str(error)
+        return why_not(error, timeout)
     return OPEN, ""
+
+
+def why_not(error: OSError, timeout: float) -> Tuple[str, str]:
+    """Return what `connect` does for a connection that was not made.
+
+    Args:
+        error: what was raised.
+        timeout: seconds that it might take.
+    """
+    if isinstance(error, ConnectionRefusedError):
+        return REFUSED, "nobody listens there"
+    if isinstance(error, socket.gaierror):
+        return BLOCKED, "its name is not known"
+    if isinstance(error, socket.timeout) or error.errno == errno.ETIMEDOUT:
+        return BLOCKED, "no answer within %g s" % timeout
+    return BLOCKED, os.strerror(error.errno).lower() if error.errno else str(error)
 
 
 def reach(targets: Sequence[Mapping[str, Any]], timeout: float) -> List[Dict[str, Any]]:

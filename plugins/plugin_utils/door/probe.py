@@ -277,6 +277,7 @@ class Etcd(Struct, kw_only=True):
     raft_applied_index: Count = 0
     raft_term: Count = 0
     learner: bool = False
+    reads: bool | None = None
     alarms: Annotated[list[Line], Few] = []
     version: Version | None = None
     db_size: Count = 0
@@ -329,6 +330,19 @@ class Reached(Struct, kw_only=True):
     why: Line = ""
 
 
+class Dialled(Struct, kw_only=True):
+    """Whether a voter gets through to another one, at the place that the controller named."""
+
+    outcome: Literal["open", "refused", "blocked", "foreign", "untrusted"]
+    why: Line = ""
+
+
+class Tried(Dialled, kw_only=True):
+    """The same with that of the address that the store's list has, if it is another."""
+
+    listed: Dialled | None = None
+
+
 class Probe(Struct, kw_only=True):
     """What a node is, by its own word."""
 
@@ -353,6 +367,7 @@ class Probe(Struct, kw_only=True):
     drift: Annotated[list[Drift], Many]
     digests: Annotated[dict[Line, Sha256 | None], Few] = {}
     reach: Annotated[list[Reached], Few] | None = None
+    mesh: Annotated[list[Tried], Few] | None = None
     errors: Annotated[dict[Word, Line], Few] = {}
     voter: bool = False
     elapsed_ms: Milliseconds = 0.0

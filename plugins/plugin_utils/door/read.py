@@ -93,7 +93,8 @@ def probe(raw: object, options: Mapping[str, Any]) -> Answer:
     found["imports_missing"] = found["imports_missing"] and [
         name for name in found["imports_missing"] if name in (options.get("imports") or [])
     ]
-    found["reach"] = _reached(options.get("reach") or [], found["reach"])
+    found["reach"] = _paired("reach", options.get("reach") or [], found["reach"])
+    found["mesh"] = _paired("mesh", (options.get("mesh") or {}).get("targets") or [], found["mesh"])
     found["voter"] = bool(options.get("voter"))
     for page in found["http"].values():
         # Who reads that a page was answered reads its document.
@@ -118,14 +119,14 @@ def _no_foreign_pages(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**raw, "http": pages}
 
 
-def _reached(
-    asked: list[Mapping[str, Any]], found: list[Mapping[str, Any]] | None
+def _paired(
+    what: str, asked: list[Mapping[str, Any]], found: list[Mapping[str, Any]] | None
 ) -> list[dict[str, Any]] | None:
     """Return the ports that were asked for, each with what the node says of it."""
     if found is None:
         return None
     if len(found) != len(asked):
-        raise UntrustedError(f"probe.reach: {len(found)} ports, {len(asked)} were asked for")
+        raise UntrustedError(f"probe.{what}: {len(found)} ports, {len(asked)} were asked for")
     return [{**ask, **answer} for ask, answer in zip(asked, found, strict=True)]
 
 

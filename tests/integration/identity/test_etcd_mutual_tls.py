@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -18,8 +20,10 @@ from typing import Any
 
 import pytest
 
-from module_utils.p2p_certificate_names import voter_name
+from module_utils.p2p_certificate_names import node_name, voter_name
 from module_utils.p2p_certificate_pem import blocks
+from module_utils.p2p_http import ask_etcd, listed
+from module_utils.p2p_mesh import Own, dial
 from p2p_orchestrator.store import LEADER, Entry, Swap
 from p2p_orchestrator.store_etcd import EtcdStore
 from tests.unit.identity.controller import Controller, member
@@ -27,6 +31,9 @@ from tests.unit.identity.controller import Controller, member
 VOTERS = {f"hetzner-cpu{n}": f"127.0.31.{n}" for n in (1, 2, 3)}
 OUTSIDER = "vast-28918742"
 MEMBERS = [member(name, address, server=True) for name, address in VOTERS.items()]
+FILES = {"ca": "ca.crt", "cert": "node.crt", "key": "node.key"}
+# What a member says of itself on a busy machine.
+SLOW = re.compile("took too long|slow fdatasync|overloaded|on time")
 PATIENCE = 120.0  # seconds for an election on a busy machine
 
 
@@ -123,6 +130,34 @@ class Cluster:
             return json.loads(text)
         finally:
             connection.close()
+
+    def spec(self, name: str) -> dict[str, str]:
+        """Return how a member is asked by its own node."""
+        return {
+            "endpoint": f"https://{VOTERS[name]}:{self.client_port}",
+            **{key: str(self.own(name) / file) for key, file in FILES.items()},
+        }
+
+    def tries(self, name: str, *, seconds: float = 10.0, **moved: str) -> dict[str, str]:
+        """Return by voter what one gets through to; `moved` are other addresses, by the end of the name."""
+        targets = [
+            {
+                "voter": voter,
+                "host": moved.get(voter.removeprefix("hetzner-"), address),
+                "port": self.peer_port,
+                "service": "etcd",
+                "name": node_name(voter, "lab"),
+            }
+            for voter, address in VOTERS.items()
+            if voter != name
+        ]
+        spec = self.spec(name)
+        found = dial(targets, Own({"etcd": spec}, listed(spec, seconds)), seconds)
+        return {
+            str(target["voter"]).removeprefix("hetzner-"): f"{item['outcome']} {item['why']}".strip()
+            + (f"; listed: {item['listed']['outcome']}" if item["listed"] else "")
+            for target, item in zip(targets, found, strict=True)
+        }
 
     def own(self, name: str) -> Path:
         """Return the folder of a member's own certificates."""
@@ -291,3 +326,67 @@ def test_rotation_one_voter_at_a_time_keeps_the_store_writable(
 
     # What the old CA signed, and nobody renewed, is worth nothing now.
     assert refused(cluster, cluster.own(OUTSIDER), cluster.own("hetzner-cpu1"), peer=False)
+
+
+def test_a_voter_tries_the_others_as_their_members_do(cluster: Cluster) -> None:
+    logs = [cluster.base / f"{name}.log" for name in VOTERS]
+    before = [len(log.read_text()) for log in logs]
+    for name in VOTERS:
+        assert set(cluster.tries(name).values()) == {"open"}
+        assert ask_etcd(cluster.spec(name), "/nonexistent", 10.0)["reads"] is True
+    said = "".join(log.read_text()[size:] for log, size in zip(logs, before, strict=True))
+    assert [line for line in said.splitlines() if not SLOW.search(line)] == []
+
+    # Where the file has another address than the store's list, both are tried.
+    assert cluster.tries("hetzner-cpu1", cpu2="127.0.31.9")["cpu2"] == (
+        "refused nobody listens there; listed: open"
+    )
+    # Somebody else's member at the address, and no member at all.
+    assert cluster.tries("hetzner-cpu1", cpu2=VOTERS["hetzner-cpu3"])["cpu2"] == (
+        "foreign hetzner-cpu3.lab.p2p answers there; listed: open"
+    )
+    with socket.create_server(("127.0.31.9", cluster.peer_port)) as mute:
+        mute.settimeout(60)
+        assert cluster.tries("hetzner-cpu1", seconds=2.0, cpu2="127.0.31.9")["cpu2"] == (
+            "blocked no answer within 2 s; listed: open"
+        )
+
+
+def test_a_voter_tells_which_end_is_not_believed(
+    cluster: Cluster, controller: Controller, tmp_path: Path
+) -> None:
+    stranger = deliver(issuer(tmp_path / "other").run(), "hetzner-cpu1", tmp_path / "tls-stranger")
+    own = cluster.own("hetzner-cpu1")
+    kept = {file: (own / file).read_bytes() for file in FILES.values()}
+    for others, told in (
+        (["ca.crt"], "untrusted its certificate is not believed: "),
+        (["node.crt", "node.key"], "untrusted it does not believe this voter's certificate"),
+        (["node.key"], "untrusted this voter's own certificate is of no use: "),
+    ):
+        for file in others:
+            shutil.copy(stranger / file, own)
+        assert cluster.tries("hetzner-cpu1")["cpu2"].startswith(told)
+        for file in others:
+            (own / file).write_bytes(kept[file])
+    # One that was shut out where the list has come, and nowhere else.
+    result = controller.run(nodes=MEMBERS[:2], removed=["hetzner-cpu3"])
+    (cluster.own("hetzner-cpu1") / "crl.pem").write_text(result["crl"])
+    tried = cluster.tries("hetzner-cpu3")
+    assert tried["cpu1"].startswith("untrusted it "), tried
+    assert tried["cpu2"] == "open"
+
+
+def test_a_member_without_a_majority_confirms_no_read(cluster: Cluster) -> None:
+    frozen = [cluster.processes[name] for name in ("hetzner-cpu2", "hetzner-cpu3")]
+    for process in frozen:
+        process.send_signal(signal.SIGSTOP)
+    try:
+        answer = ask_etcd(cluster.spec("hetzner-cpu1"), "/nonexistent", 2.0)
+        # It still names a leader: nothing has told it otherwise yet.
+        assert answer["error"] is None
+        assert answer["reads"] is False
+        tried = cluster.tries("hetzner-cpu1", seconds=2.0)
+        assert set(tried.values()) == {"blocked no answer within 2 s"}
+    finally:
+        for process in frozen:
+            process.send_signal(signal.SIGCONT)

@@ -6,13 +6,17 @@ import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
+from module_utils.p2p_mesh import Own, dial
 from tests.integration.orchestrator.certificates import Authority
 from tests.integration.orchestrator.cluster import wait
 from tests.integration.orchestrator.secure import Secure
+
+STARTING = ("leader_changed", "node_alive", "quorum_reached")
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +55,46 @@ def refused(cluster: Secure, reason: str) -> bool:
     counted = f'p2p_heartbeats_refused_total{{reason="{reason}"}}' in agent.get("/metrics")[1]
     logged = any(e["event"] == "heartbeat_refused" and e["reason"] == reason for e in agent.events())
     return counted and logged
+
+
+def tries(cluster: Secure, files: dict[str, str], target: str) -> dict[str, Any]:
+    """Return whether a voter with this certificate gets through to another one's port for heartbeats."""
+    asked = {"voter": target, "host": cluster.addresses[target], "port": 8771, "service": "heartbeat"}
+    tls = {"heartbeat": {part.lower(): files[part] for part in ("CA", "CERT", "KEY")}}
+    (found,) = dial([asked | {"name": f"{target}.p2p.p2p"}], Own(tls, {}), 10.0)
+    return found
+
+
+def test_a_voter_that_tries_the_others_leaves_no_trace(secure: Secure) -> None:
+    first, second, _ = secure.voters
+    files = secure.authority.leaf(first, file="tries")
+    agent = secure.agents[second]
+
+    def traces() -> list[Any]:
+        refused = [line for line in agent.get("/metrics")[1].splitlines() if "refused_total{" in line]
+        return [*refused, *(event for event in agent.events() if event["event"] not in STARTING)]
+
+    before = traces()
+    began = time.monotonic()
+    for _ in range(10):
+        assert tries(secure, files, second)["outcome"] == "open"
+    # It waits for no more than the handshake.
+    assert time.monotonic() - began < 10
+    assert traces() == before
+
+
+def test_a_voter_that_is_not_believed_is_told(secure: Secure, tmp_path: Path) -> None:
+    first, second, third = secure.voters
+    stranger = Authority(tmp_path).leaf(first)
+    found = tries(secure, stranger | {"CA": str(secure.authority.ca)}, second)
+    assert (found["outcome"], found["why"]) == ("untrusted", "it turns this voter's certificate away")
+    found = tries(secure, secure.authority.leaf(first, file="t") | {"CA": stranger["CA"]}, second)
+    assert (found["outcome"], found["why"][:15]) == ("untrusted", "its certificate")
+    swapped = {**secure.addresses, second: secure.addresses[third]}
+    asked = {"voter": second, "host": swapped[second], "port": 8771, "service": "heartbeat"}
+    tls = {part.lower(): secure.authority.leaf(first, file="t")[part] for part in ("CA", "CERT", "KEY")}
+    (found,) = dial([asked | {"name": f"{second}.p2p.p2p"}], Own({"heartbeat": tls}, {}), 10.0)
+    assert (found["outcome"], found["why"]) == ("foreign", f"{third}.p2p.p2p answers there")
 
 
 def test_a_node_with_its_own_certificate_is_let_in(secure: Secure) -> None:
