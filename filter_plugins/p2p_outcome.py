@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import paragraph
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.quorum import why_apart
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.stages import touched
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.why import without_advice
 
@@ -30,6 +31,7 @@ def plan_text(plan: Mapping[str, Any], check: bool = False) -> list[str]:
             + (f"{quorum['tolerates']} may fail" if quorum["tolerates"] >= 0 else "it is lost")
         )
         lines += [f"  {name} does not count: {why}" for name, why in sorted(quorum["down"].items())]
+        lines += [f"  {one} and {other} exchange no messages" for one, other in quorum.get("apart") or ()]
     elif plan["bootstrap"]:
         above = f", with recovery epoch {plan['least_epoch']}" if plan.get("least_epoch") else ""
         lines.append(f"etcd: a new store is formed by {_names(plan['bootstrap'])}{above}")
@@ -157,7 +159,11 @@ def failure(
     if verdict and not verdict["allowed"] and not verdict.get("begun"):
         return {"state": "refused", "why": verdict["reason"], "stopped": False}
     gone = next((item for item in earlier if item.get("unreachable")), result)
-    why = without_advice(str(gone.get("msg") or "no reason was given")).strip().removeprefix("Task failed: ")
+    told = str(gone.get("msg") or "no reason was given")
+    if gone.get("probe"):
+        # It was asked until there was no more to wait for, and Ansible has no words for that.
+        told = f"it does not take part again: {why_apart(gone)}"
+    why = without_advice(told).strip().removeprefix("Task failed: ")
     return {
         "state": "unreachable" if gone.get("unreachable") else "failed",
         "why": why.removeprefix("Failed to connect to the host via ssh: "),

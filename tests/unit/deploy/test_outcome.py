@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from filter_plugins.p2p_outcome import brake, failure, not_done, outcome_text, outcomes, plan_text, reached
+from tests.unit.deploy.conftest import voter
 
 PLAN: dict[str, Any] = {
     "unchanged": ["quiet-1"],
@@ -133,6 +134,14 @@ def test_the_real_reason_is_the_node_that_no_longer_answers() -> None:
     gone = {"unreachable": True, "msg": "Failed to connect to the host via ssh: timed out"}
     found = failure({"msg": "'path' is undefined"}, [{}, gone], {})
     assert found == {"state": "unreachable", "why": "timed out", "stopped": False}
+
+
+def test_a_node_that_is_asked_in_vain_says_what_it_lacks() -> None:
+    given_up = {**voter("a", follows=None), "msg": "Action failed: Unknown error."}
+    why = "it does not take part again: its orchestrator names no leader"
+    assert failure(given_up, [], {}) == {"state": "failed", "why": why, "stopped": False}
+    given_up = {**voter("a", reads=False), "msg": "Action failed: Unknown error."}
+    assert failure(given_up, [], {})["why"].endswith("its etcd member confirms no read with a majority")
 
 
 def test_every_node_has_an_outcome() -> None:
