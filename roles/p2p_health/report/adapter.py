@@ -37,6 +37,7 @@ class Etcd:
     cluster_id: str | None = None
     leader: str | None = None
     learner: bool = False
+    reads: bool | None = None
     alarms: tuple[str, ...] = ()
     version: str | None = None
     data_dir: str = ""
@@ -222,6 +223,7 @@ def _etcd(etcd: Mapping[str, Any] | None) -> Etcd | None:
         cluster_id=str(etcd.get("cluster_id")),
         leader=str(etcd["leader"]) if str(etcd.get("leader") or "0") != "0" else None,
         learner=bool(etcd.get("learner")),
+        reads=etcd.get("reads"),
         version=str(etcd["version"]) if etcd.get("version") else None,
         # A member without a leader says so among its errors: that is told by `leader`.
         alarms=tuple(

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 
 from .adapter import Observation, observe
 from .cluster import Leadership, leadership, problems, statuses, voters
+from .mesh import between, rows
 from .model import (
     STATES,
     Also,
@@ -22,6 +23,7 @@ from .model import (
     Problem,
     Report,
     Scope,
+    Tried,
     Voters,
 )
 from .nodes import Agreement, findings
@@ -42,20 +44,27 @@ def report(answers: Mapping[str, Answer], fleet: Fleet) -> Report:
         worst nodes come first, equal ones by name.
     """
     seen = {name: observe(answers.get(name, {"unreachable": True})) for name in fleet.hosts}
-    led, counted = leadership(seen, fleet.voters), voters(seen, fleet)
+    led, counted = leadership(seen, fleet.voters), voters(answers, seen, fleet)
+    tried = between(answers, seen, fleet, counted["alive"])
     agreed = Agreement(leader=led.leader, running=sum(one.running for one in seen.values()))
     found = {name: findings(seen[name], host, fleet, agreed) for name, host in fleet.hosts.items()}
     nodes = sorted(
         (_node(host, seen[name], found[name]) for name, host in fleet.hosts.items()),
         key=lambda node: (STATES.index(node["state"]), not node["voter"], node["node_id"]),
     )
-    troubles = problems(seen, fleet, led, counted)
+    troubles = problems(seen, fleet, led, counted, tried)
     broken = [node for node in nodes if counts_as_broken(node, fleet)]
     return Report(
         schema=SCHEMA,
         generated_at=datetime.fromtimestamp(fleet.asked, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         cluster=_cluster(
-            nodes=nodes, troubles=troubles, broken=broken, fleet=fleet, led=led, counted=counted
+            nodes=nodes,
+            troubles=troubles,
+            broken=broken,
+            fleet=fleet,
+            led=led,
+            counted=counted,
+            mesh=rows(tried),
         ),
         nodes=nodes,
         changes=None,
@@ -114,6 +123,7 @@ def _cluster(
     fleet: Fleet,
     led: Leadership,
     counted: Voters,
+    mesh: list[Tried],
 ) -> Cluster:
     providers: dict[str, Count] = {}
     for node in sorted(nodes, key=lambda item: item["provider"]):
@@ -141,6 +151,7 @@ def _cluster(
         leaders_reported=list(led.named),
         term=led.term,
         voters=counted,
+        mesh=mesh,
         coverage=Coverage(
             nodes=len(nodes),
             running=running,
@@ -163,7 +174,8 @@ def _quorum(counted: Voters) -> str:
         return "no voters"
     alive = f"{len(counted['alive'])} of {len(counted['configured'])} voters"
     if counted["quorum_ok"]:
-        return f"quorum ({alive}, tolerates {counted['tolerates']})"
+        limit = f": {counted['limited_by']} allow no more" if counted["limited_by"] else ""
+        return f"quorum ({alive}, tolerates {counted['tolerates']}{limit})"
     return f"no quorum ({alive}, needs {counted['quorum']})"
 
 

@@ -7,10 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import shell
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.links import Way
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.tolerance import majority
 
 from . import remedy as mend
 from .adapter import Observation, Status
-from .model import Fleet, Problem, Voters
+from .mesh import problems as apart
+from .mesh import tolerance
+from .model import Answer, Fleet, Problem, Voters
 from .nodes import YOUNG_SECONDS
 
 Observations = Mapping[str, Observation]
@@ -81,31 +85,32 @@ def _followed(name: str, answered: Mapping[str, Status]) -> bool:
     return sum(1 for named in others if named == name) * 2 > len(others)
 
 
-def voters(seen: Observations, fleet: Fleet) -> Voters:
+def voters(answers: Mapping[str, Answer], seen: Observations, fleet: Fleet) -> Voters:
     """Count the voters that live.
 
     A voter lives if it answers and is not alone, or if most of the voters that could hear it say that they
     do: one that SSH cannot reach may well hold up the quorum. Other nodes are asked about it only where no
-    voter answers. The quorum also needs etcd's own, which every member
-    that names an etcd leader has felt within the last seconds.
+    voter answers. The quorum also needs etcd's own: a member names a leader, and a majority confirms it.
     """
     configured = list(fleet.voters)
-    quorum = len(configured) // 2 + 1
+    quorum = majority(len(configured))
     alive = [name for name in configured if _lives(name, seen, configured)]
     stores = [one.etcd for name, one in seen.items() if one.etcd is not None and name in configured]
     answering = [etcd for etcd in stores if etcd.error is None]
-    store_ok = not stores or any(etcd.leader for etcd in answering)
+    store_ok = not stores or any(etcd.leader and etcd.reads is not False for etcd in answering)
     # All asked members are silent: if others vote unseen, the leader that the nodes name has its lease from
     # them.
     if stores and not answering:
         store_ok = len(configured) - len(stores) >= quorum and leadership(seen, configured).leader is not None
     ok = bool(configured) and len(alive) >= quorum and store_ok
+    count, limit = tolerance(answers, seen, fleet, alive)
     return Voters(
         configured=configured,
         alive=alive,
         quorum=quorum,
         quorum_ok=ok,
-        tolerates=max(0, len(alive) - quorum) if ok else 0,
+        tolerates=max(0, count) if ok else 0,
+        limited_by=limit if ok else None,
     )
 
 
@@ -128,10 +133,13 @@ def _lives(name: str, seen: Observations, configured: Sequence[str]) -> bool:
     return vouched
 
 
-def problems(seen: Observations, fleet: Fleet, led: Leadership, counted: Voters) -> list[Problem]:
+def problems(
+    seen: Observations, fleet: Fleet, led: Leadership, counted: Voters, tried: Sequence[Way]
+) -> list[Problem]:
     """Return the troubles of the cluster, the critical ones first."""
     found = [
         *_critical(seen, fleet, led, counted),
+        *apart(tried, seen, fleet),
         *_voting(seen, fleet, led, counted),
         *_stores(seen, fleet),
         *_certificates(seen, fleet),
@@ -146,7 +154,9 @@ def _critical(seen: Observations, fleet: Fleet, led: Leadership, counted: Voters
     elif not counted["quorum_ok"]:
         dead = [name for name in counted["configured"] if name not in counted["alive"]]
         if len(counted["alive"]) >= counted["quorum"]:
-            why = "the voters' orchestrators answer, their etcd members know no leader"
+            named = any(one.etcd is not None and one.etcd.leader for one in seen.values())
+            what = "a leader that no majority confirms" if named else "no leader"
+            why = f"the voters' orchestrators answer, their etcd members know {what}"
         else:
             why = (
                 f"{len(counted['alive'])} of {len(counted['configured'])} voters live,"

@@ -48,7 +48,7 @@ def html(report: Report) -> str:
 <p class="when">as of <time>{escape(report["generated_at"])}</time>{_scope(report)}</p>
 </header>
 <main>
-{_problems(report)}{_figures(report)}{_providers(report)}{_voters(report)}{_changes(report)}{_nodes(report)}</main>
+{_problems(report)}{_figures(report)}{_providers(report)}{_voters(report)}{_mesh(report)}{_changes(report)}{_nodes(report)}</main>
 <script nonce="{nonce}">
 {script}</script>
 </body>
@@ -159,6 +159,33 @@ def _voters(report: Report) -> str:
         told = f"The cluster keeps its quorum if {count} more {'fails' if count == 1 else 'fail'}."
     listed = f'<ul class="voters">\n{"".join(items)}</ul>\n<p class="note">{escape(told)}</p>'
     return f'<section class="card"><h2>Voters</h2>\n{listed}</section>\n'
+
+
+def _mesh(report: Report) -> str:
+    """Return who reaches whom as a matrix, if something is closed."""
+    shut: dict[tuple[str, str], list[str]] = {}
+    for way in report["cluster"]["mesh"]:
+        found = shut.setdefault((way["source"], way["target"]), [])
+        if way["outcome"] != "open":
+            found.append(f"{way['service']} at {way['place']}: {way['why']}")
+    if not any(shut.values()):
+        return ""
+    names = report["cluster"]["voters"]["configured"]
+    heads = "".join(f'<th scope="col"><span>{escape(name)}</span></th>' for name in names)
+    rows = []
+    for source in names:
+        cells = "".join(_way(shut.get((source, target))) for target in names)
+        rows.append(f'<tr><th scope="row">{escape(source)}</th>{cells}</tr>\n')
+    caption = '<caption class="note">From the voter of a row to that of a column</caption>'
+    table = f'<table class="mesh">{caption}<thead><tr><td></td>{heads}</tr></thead>\n{"".join(rows)}</table>'
+    return f'<section class="card"><h2>Who reaches whom</h2>\n<div class="scroll">{table}</div></section>\n'
+
+
+def _way(shut: list[str] | None) -> str:
+    """Return a cell: empty where nothing was tried, or what it leads to is stopped."""
+    if not shut:
+        return "<td></td>" if shut is None else '<td class="open">✓ <span class="hidden">open</span></td>'
+    return f'<td class="shut">✕ {escape("; ".join(shut))}</td>'
 
 
 def _changes(report: Report) -> str:

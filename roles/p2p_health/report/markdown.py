@@ -130,7 +130,16 @@ def _voters(report: Report, fleet: Fleet) -> str:
             )
         )
     table = _table(("Voter Node", "Provider", "Hardware", "IP", "Status"), _escaped(rows))
-    return f"## Current Voter Configuration\n\nFrom {code_span(fleet.file)} (authoritative):\n\n{table}"
+    told = f"## Current Voter Configuration\n\nFrom {code_span(fleet.file)} (authoritative):\n\n{table}"
+    shut = [way for way in report["cluster"]["mesh"] if way["outcome"] != "open"]
+    if not shut:
+        return told
+    ways = [
+        (way["source"], way["target"], way["service"], way["place"], way["outcome"], way["why"])
+        for way in shut
+    ]
+    listed = _table(("From", "To", "Service", "At", "Outcome", "Why"), _escaped(ways))
+    return f"{told}\n\n### Ways That Are Closed\n\n{listed}"
 
 
 def _nodes(report: Report, fleet: Fleet) -> str:

@@ -96,13 +96,28 @@ class Finding:
 
 
 class Voters(TypedDict):
-    """The voters of the fleet file, those that live, and how many of those may still fail."""
+    """The voters of the fleet file, those that live, and how many of those may still fail.
+
+    `limited_by` is what allows fewer to fail than the number of those that live, or None.
+    """
 
     configured: list[str]
     alive: list[str]
     quorum: int
     quorum_ok: bool
     tolerates: int
+    limited_by: str | None
+
+
+class Tried(TypedDict):
+    """A way from a voter to a port of another: `service` is `etcd` or `heartbeat`, `outcome` the probe's."""
+
+    source: str
+    target: str
+    service: str
+    place: str
+    outcome: str
+    why: str
 
 
 class Count(TypedDict):
@@ -146,6 +161,7 @@ class Cluster(TypedDict):
     leaders_reported: list[str]
     term: int | None
     voters: Voters
+    mesh: list[Tried]
     coverage: Coverage
     by_provider: dict[str, Count]
     by_state: dict[str, int]

@@ -233,6 +233,8 @@ def _store(seen: Observation, host: Host, fleet: Fleet) -> Iterator[Finding]:
             yield Finding("not_responding", f"its etcd member does not answer: {etcd.error}", journal)
     elif etcd.leader is None:
         yield Finding("isolated", "its etcd member knows no leader", journal)
+    elif etcd.reads is False and not etcd.learner:
+        yield Finding("isolated", "its etcd member names a leader, and no majority confirms it", journal)
     elif etcd.learner:
         yield Finding("starting", "its etcd member is a learner and does not vote yet", None)
 

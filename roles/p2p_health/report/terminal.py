@@ -47,7 +47,7 @@ def table(report: Report, paint: Paint = lambda text, _: text) -> list[str]:
             *(paint(text, colour) for text in wrapped(f"{problem['kind']}: {problem['evidence']}", 0)),
         ]
         lines += _detail("", problem["remedy"], paint)
-    lines += ["", *_scope(report), *_changes(report)]
+    lines += ["", *_mesh(report), *_scope(report), *_changes(report)]
     lines += [
         paint(text, COLOURS[cluster["verdict"]])
         for text in wrapped(f"{cluster['verdict'].upper()}: {cluster['summary']}", 0)
@@ -129,6 +129,17 @@ def _providers(report: Report, paint: Paint) -> list[str]:
         bar = paint("█" * filled, "green") + "░" * (BAR - filled)
         lines.append(f"{name.ljust(width)}  {bar}  {count['running']} of {count['nodes']} run")
     return lines
+
+
+def _mesh(report: Report) -> list[str]:
+    return [
+        line
+        for way in report["cluster"]["mesh"]
+        if way["outcome"] != "open"
+        for line in wrapped(
+            f"closed: {way['source']} → {way['target']} at {way['place']} ({way['service']}): {way['why']}", 0
+        )
+    ]
 
 
 def _scope(report: Report) -> list[str]:

@@ -65,13 +65,21 @@ def _value(kind: Any, chance: random.Random) -> Any:
     return found
 
 
+def _target(chance: random.Random) -> dict[str, Any]:
+    """Return a port of some voter, as the controller asks for it."""
+    service, voter = chance.choice(("etcd", "heartbeat")), chance.choice(VOTERS)
+    return {"voter": voter, "host": "192.0.2.1", "port": 2380, "service": service, "name": f"{voter}.p2p.p2p"}
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_what_passes_the_door_makes_a_report(seed: int, tmp_path: Path) -> None:
     chance, schema = random.Random(seed), inspect.type_info(Probe)  # noqa: S311  # the same every time
     about, answers = fleet(), {}
     for name in about.hosts:
         raw = _value(schema, chance) | {"reach": None}
-        answers[name] = {"changed": False, "probe": read.probe(raw, OPTIONS)}
+        asked = {"targets": [_target(chance) for _ in raw.get("mesh") or ()]}
+        options = {**OPTIONS, "mesh": asked, "etcd": {"endpoint": ""} if name in VOTERS else None}
+        answers[name] = {"changed": False, "probe": read.probe(raw, options)}
     election_under_way(answers, about)
     made = report(answers, about)
     write(made, about, tmp_path, 1)

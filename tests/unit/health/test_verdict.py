@@ -56,7 +56,9 @@ def test_a_healthy_fleet() -> None:
         "quorum": 3,
         "quorum_ok": True,
         "tolerates": 2,
+        "limited_by": None,
     }
+    assert cluster["mesh"] == []
     assert cluster["coverage"] == {"nodes": 7, "running": 7, "percent": 100.0}
     assert cluster["by_provider"]["nebius"] == {"nodes": 2, "running": 2}
     assert cluster["by_state"] == {"ok": 7}
