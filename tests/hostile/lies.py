@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations_with_replacement, product
 
 SILENT = "silent"
-KINDS = ("furthest", "foreign", "alone", "renamed", "leads", "fewer", SILENT)
+KINDS = ("furthest", "foreign", "alone", "renamed", "leads", "fewer", "apart", SILENT)
 # What a node that does not vote claims of a store.
 CLAIMS = ("", "own", "invented")
 # By playbook, each in the order in which they disturb the next least.

@@ -70,6 +70,13 @@ def _leads(probe: Probe, node: str, _scene: Scene) -> None:
         body["term"] = int(body.get("term") or 0) + 1
 
 
+def _apart(probe: Probe, _node: str, _scene: Scene) -> None:
+    """Claim to reach no other voter, and that no majority confirms a read."""
+    closed = {"outcome": "blocked", "why": "no answer within 3 s", "listed": None}
+    probe["mesh"] = [closed for _ in probe.get("mesh") or []]
+    probe["etcd"]["reads"] = False
+
+
 def _member(node: str, number: str) -> dict[str, Any]:
     urls = {"peer_urls": [f"https://{node}:2380"], "client_urls": ["https://127.0.0.1:2379"]}
     return {"id": number, "name": node, "learner": False, **urls}
@@ -106,6 +113,7 @@ _LIES: dict[str, Callable[[Probe, str, Scene], None]] = {
     "renamed": _renamed,
     "leads": _leads,
     "fewer": _fewer,
+    "apart": _apart,
     "own": _own,
     "invented": _invented,
 }
