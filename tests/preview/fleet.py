@@ -31,7 +31,8 @@ AT_ONCE = 4
 
 # All that a preview must leave as it is: files, packages, units, and the processes that last. Whatever is
 # done to a file or a folder sets the time of its last change, which nobody can set. That of a home itself
-# tells only that a run's temporary folder was there, and is gone.
+# tells only that a run's temporary folder was there, and is gone. When a process started is told in ticks of
+# the kernel: a clock that is set moves what ps tells.
 STATE = r"""
 find /etc /opt /root /home /usr/local -xdev \
   '(' -path /root -o -path '/home/*' ! -path '/home/*/*' ')' -printf '%y %m %U %G %p\n' \
@@ -40,7 +41,9 @@ sha256sum /var/lib/dpkg/status
 systemctl list-unit-files --no-legend --no-pager
 systemctl show '*.service' '*.socket' -p Id,ActiveState,MainPID,NRestarts,ActiveEnterTimestamp
 mine=$(ps -o sid= -p $$)
-ps -eo pid,ppid,sid,lstart,args --no-headers | awk -v mine="$mine" '$3 != mine'
+ps -eo pid,ppid,sid,args --no-headers | awk -v mine="$mine" '$3 != mine'
+cat /proc/[0-9]*/stat 2>/dev/null |
+  awk -v mine="$mine" '{ pid = $1; sub(/^.*\) /, ""); if ($4 != mine) print pid, $20 }'
 """
 
 
