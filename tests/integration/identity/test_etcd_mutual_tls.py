@@ -32,8 +32,8 @@ VOTERS = {f"hetzner-cpu{n}": f"127.0.31.{n}" for n in (1, 2, 3)}
 OUTSIDER = "vast-28918742"
 MEMBERS = [member(name, address, server=True) for name, address in VOTERS.items()]
 FILES = {"ca": "ca.crt", "cert": "node.crt", "key": "node.key"}
-# What a member says of itself on a busy machine.
-SLOW = re.compile("took too long|slow fdatasync|overloaded|on time")
+# What a member says of one that calls it.
+OF_A_CALLER = re.compile("rejected connection|remote-addr|handshake error|common name")
 PATIENCE = 120.0  # seconds for an election on a busy machine
 
 
@@ -330,12 +330,22 @@ def test_rotation_one_voter_at_a_time_keeps_the_store_writable(
 
 def test_a_voter_tries_the_others_as_their_members_do(cluster: Cluster) -> None:
     logs = [cluster.base / f"{name}.log" for name in VOTERS]
-    before = [len(log.read_text()) for log in logs]
+
+    def said() -> list[str]:
+        lines = [line for log in logs for line in log.read_text().splitlines()]
+        return [line for line in lines if OF_A_CALLER.search(line)]
+
+    before = said()
     for name in VOTERS:
         assert set(cluster.tries(name).values()) == {"open"}
         assert ask_etcd(cluster.spec(name), "/nonexistent", 10.0)["reads"] is True
-    said = "".join(log.read_text()[size:] for log, size in zip(logs, before, strict=True))
-    assert [line for line in said.splitlines() if not SLOW.search(line)] == []
+    assert said() == before
+    # A bare connection would be told.
+    socket.create_connection((VOTERS["hetzner-cpu1"], cluster.peer_port), 10).close()
+    until = time.monotonic() + PATIENCE
+    while said() == before:
+        assert time.monotonic() < until
+        time.sleep(0.1)
 
     # Where the file has another address than the store's list, both are tried.
     assert cluster.tries("hetzner-cpu1", cpu2="127.0.31.9")["cpu2"] == (
@@ -347,9 +357,8 @@ def test_a_voter_tries_the_others_as_their_members_do(cluster: Cluster) -> None:
     )
     with socket.create_server(("127.0.31.9", cluster.peer_port)) as mute:
         mute.settimeout(60)
-        assert cluster.tries("hetzner-cpu1", seconds=2.0, cpu2="127.0.31.9")["cpu2"] == (
-            "blocked no answer within 2 s; listed: open"
-        )
+        told = cluster.tries("hetzner-cpu1", seconds=5.0, cpu2="127.0.31.9")["cpu2"]
+        assert re.fullmatch("blocked no answer within [0-9]+ s; listed: open", told), told
 
 
 def test_a_voter_tells_which_end_is_not_believed(
@@ -381,12 +390,12 @@ def test_a_member_without_a_majority_confirms_no_read(cluster: Cluster) -> None:
     for process in frozen:
         process.send_signal(signal.SIGSTOP)
     try:
-        answer = ask_etcd(cluster.spec("hetzner-cpu1"), "/nonexistent", 2.0)
+        answer = ask_etcd(cluster.spec("hetzner-cpu1"), "/nonexistent", 5.0)
         # It still names a leader: nothing has told it otherwise yet.
         assert answer["error"] is None
         assert answer["reads"] is False
-        tried = cluster.tries("hetzner-cpu1", seconds=2.0)
-        assert set(tried.values()) == {"blocked no answer within 2 s"}
+        tried = cluster.tries("hetzner-cpu1", seconds=5.0)
+        assert all(told.startswith("blocked no answer within") for told in tried.values()), tried
     finally:
         for process in frozen:
             process.send_signal(signal.SIGCONT)
