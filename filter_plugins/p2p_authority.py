@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Any, TypedDict
 
 from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import paragraph
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.tolerance import majority
 
 Answer = Mapping[str, Any]
 NAME = "ca.crt"
@@ -136,7 +137,7 @@ def _no_majority(told: Mapping[str, str], voters: Sequence[str], bare: Collectio
         f"{', '.join(bare)}: without any" if bare else "",
         f"{', '.join(silent)}: no answer" if silent else "",
     ]
-    needed = len(voters) // 2 + 1
+    needed = majority(len(voters))
     return paragraph(
         f"A lost CA is taken over only where {needed} of the {len(voters)} voters of the fleet file carry the"
         f" same {NAME}, whatever other nodes carry. There is no such majority:"

@@ -15,6 +15,7 @@ from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.confirm import na
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.epochs import next_epoch
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.members import blank, the_store
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.rule import why_unsure
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.tolerance import majority
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.why import first_line
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.working import (
     nobody_leads,
@@ -435,7 +436,7 @@ def _settle_empty_stores(
         elif len(mine) * 2 <= len(voters):
             _refuse(
                 mine,
-                f"a new cluster needs {len(voters) // 2 + 1} of its {len(voters)} voters in one run,"
+                f"a new cluster needs {majority(len(voters))} of its {len(voters)} voters in one run,"
                 f" this one has {len(mine)}: run without --limit, or see why the others are unreachable or"
                 " refused",
                 result,

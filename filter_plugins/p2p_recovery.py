@@ -12,6 +12,7 @@ from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.epochs import (
     next_epoch,
     status_of,
 )
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.tolerance import majority
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.why import first_line
 
 Answer = Mapping[str, Any]
@@ -164,7 +165,7 @@ def why_not_lost(told: Mapping[str, str]) -> str:
 
 
 def _refusal(plan: Recovery, voters: Sequence[str], holding: Sequence[str]) -> str:
-    quorum, majority = plan["quorum"], len(voters) // 2 + 1
+    quorum = plan["quorum"]
     if _holds(quorum):
         return (
             f"{len(quorum['counting'])} of {len(quorum['members'])} members answer and agree, a quorum is"
@@ -172,7 +173,7 @@ def _refusal(plan: Recovery, voters: Sequence[str], holding: Sequence[str]) -> s
         )
     if plan["witnesses"]:
         return why_not_lost(plan["witnesses"])
-    if len(holding) >= majority and not plan["snapshot"]:
+    if len(holding) >= majority(len(voters)) and not plan["snapshot"]:
         return (
             f"{', '.join(holding)} hold the store's data, a majority of the {len(voters)} voters: start them"
             " with deploy.yml. Only if their data are of no use, name a snapshot with"

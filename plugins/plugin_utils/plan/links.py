@@ -32,10 +32,6 @@ class Way(NamedTuple):
         """Whether it got through to the right one."""
         return self.outcome == OPEN
 
-    def __str__(self) -> str:
-        """Return the way in words."""
-        return f"{self.source} → {self.target} at {self.place}: {self.why or self.outcome}"
-
 
 def ways(answers: Mapping[str, Mapping[str, Any]]) -> list[Way]:
     """Return what the voters tried of each other.

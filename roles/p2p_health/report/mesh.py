@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.links import ETCD, Way, apart, ways
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.links import ETCD, HEARTBEAT, Way, apart, ways
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.quorum import store_quorum
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.tolerance import majority, tolerated
 
@@ -14,8 +14,7 @@ from .adapter import Observation
 from .model import Answer, Fleet, Problem, Tried
 
 Observations = Mapping[str, Observation]
-_SERVICES = {ETCD: "its etcd"}
-_HEARTBEATS = "its heartbeats' port"
+_SERVICES = {ETCD: "etcd", HEARTBEAT: "heartbeats' port"}
 # How p2p_mesh begins what it says of a voter's own certificate.
 OWN = "this voter's own certificate"
 _MOVED = (
@@ -128,15 +127,13 @@ def _told(one: str, mine: Sequence[Way]) -> Iterator[str]:
     for way in mine:
         why = way.why or way.outcome
         if way.target == one:
-            into.setdefault((_SERVICES.get(way.service, _HEARTBEATS), way.place, why), []).append(way.source)
+            into.setdefault((_SERVICES[way.service], way.place, why), []).append(way.source)
         else:
-            out.setdefault((_SERVICES.get(way.service, _HEARTBEATS), why), []).append(
-                f"{way.target} at {way.place}"
-            )
+            out.setdefault((_SERVICES[way.service], why), []).append(f"{way.target} at {way.place}")
     for (what, place, why), sources in into.items():
-        yield f"{one}: {', '.join(sources)} cannot reach {what} at {place} ({why})"
+        yield f"{one}: {', '.join(sources)} cannot reach its {what} at {place} ({why})"
     for (what, why), targets in out.items():
-        yield f"{one} cannot reach {what.replace('its', 'the')} of {', '.join(targets)} ({why})"
+        yield f"{one} cannot reach the {what} of {', '.join(targets)} ({why})"
 
 
 def _moved(mine: Sequence[Way]) -> bool:

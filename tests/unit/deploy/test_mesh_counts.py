@@ -89,7 +89,8 @@ def test_members_call_each_other_where_the_list_has_them() -> None:
     answers = meshed()
     listing(answers, VOTERS, "https://192.0.2.9:2380")
     (way,) = [way for way in ways(answers) if not way.open]
-    assert str(way) == "a → b at https://192.0.2.9:2380: no answer within 2 s"
+    assert (way.source, way.target) == ("a", "b")
+    assert (way.place, way.why) == ("https://192.0.2.9:2380", "no answer within 2 s")
 
 
 def test_where_a_member_is_listed_is_for_most_of_them_to_say() -> None:
