@@ -284,3 +284,14 @@ def test_a_value_without_end_is_refused() -> None:
         deep = [deep]
     with pytest.raises(UntrustedError, match="nested"):
         read.probe(put(RAW, ("errors",), {"a": deep}), OPTIONS)
+
+
+def test_the_address_that_a_member_gives_itself_costs_no_other_its_word() -> None:
+    raw = recorded()
+    raw["etcd"]["members"][0]["peer_urls"] = ["https://x@192.0.2.9:2380"]
+    tried = {"outcome": "blocked", "why": "no answer within 2 s"}
+    raw["mesh"] = [{"outcome": "open", "why": "", "listed": {**tried, "url": "https://x@192.0.2.9:2380"}}]
+    target = {"voter": "v1", "host": "192.0.2.1", "port": 2380, "service": "etcd", "name": "v1.p2p.p2p"}
+    found = read.probe(raw, {**OPTIONS, "mesh": {"targets": [target], "tls": {}}})
+    assert found["mesh"] == [{**target, "outcome": "open", "why": "", "listed": tried}]
+    assert found["etcd"]["members"][0]["peer_urls"] == []
