@@ -86,7 +86,7 @@ _PAST = {
 _PRIVATE_KEY = re.compile(r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?(?:-----END \1-----|\Z)", re.DOTALL)
 _PREAMBLES = re.compile(
     r"\A(Task failed: |Failed to connect to the host via ssh: "
-    r"|Data could not be sent to remote host \S+ Make sure this host can be reached over ssh: )+"
+    r"|Data could not be sent to remote host \S+ Make sure this host can be reached over ssh:(?: |\Z))+"
 )
 
 
@@ -203,8 +203,8 @@ def message_of(result: Mapping[str, Any]) -> str:
     if items:
         return "\n".join(f"{item.get('item', '')}: {message_of(item)}" for item in items)
     said = [part for key in ("msg", "module_stderr", "stderr") for part in _texts(result.get(key))]
-    text = "\n".join(dict.fromkeys(said)) or "no reason was given"
-    return without_keys(_PREAMBLES.sub("", text, count=1))
+    text = _PREAMBLES.sub("", "\n".join(dict.fromkeys(said)), count=1)
+    return without_keys(text) or "no reason was given"
 
 
 def _texts(value: object) -> list[str]:
@@ -341,14 +341,23 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]  # Ansible ships no
             else:
                 self._say(f"{result.host.get_name()} failed: {task}", constants.COLOR_ERROR)
                 self._node(result).failures.append((task, message))
+                self._one_ends_all(result, message)
         self._finished(result)
 
     def v2_runner_on_unreachable(self, result: CallbackTaskResult) -> None:
         """Keep why a node was not reached."""
         self._handle_warnings(result.result)
+        message = message_of(result.result)
         if self._label(result) == result.host.get_name():
-            self._node(result).unreachable = message_of(result.result)
+            self._node(result).unreachable = message
+        if not result.task.ignore_unreachable:
+            self._one_ends_all(result, f"{self._label(result)} is not reached: {message}")
         self._finished(result)
+
+    def _one_ends_all(self, result: CallbackTaskResult, message: str) -> None:
+        """Keep that the run ended for all nodes with one of them, if it did."""
+        if result.task.run_once is True or result.task.any_errors_fatal is True:
+            self._ended = self._ended or (_name(result.task), message, result.host.get_name())
 
     def v2_runner_on_skipped(self, result: CallbackTaskResult) -> None:
         """Count it."""
@@ -476,8 +485,9 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]  # Ansible ships no
             for name, node in self._nodes.items()
             if node.failures and not stats.summarize(name)["failures"]
         }
-        if self._ended and not stats.summarize(self._ended[2])["failures"]:
-            self._ended = None
+        if self._ended:
+            counts = stats.summarize(self._ended[2])
+            self._ended = self._ended if counts["failures"] or counts["unreachable"] else None
         self._end(rescued)
 
     def _recap(self, stats: AggregateStats) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.hostile.fleet import Replies, Reply, probe_text, reply
+from tests.hostile.fleet import UNREACHABLE, Replies, Reply, probe_text, reply
 from tests.hostile.payloads import (
     CANARY,
     CONTROL,
@@ -269,10 +269,11 @@ def module_corners(canary: str) -> Iterator[Case]:
         "tagged": Written(
             {"changed": True, "actions": list(TAGGED.values()), "msg": TAGGED["event"]}, canary
         ).text,
-        "6 MiB": json.dumps({"changed": True, "actions": ["x" * (6 << 20)]}),
+        "6 MiB": json.dumps({"changed": True, "actions": [good.LARGE]}),
     }
     for name, keys in MISSHAPEN.items():
         texts[name] = Written({"changed": True, **keys}, canary).text
+    yield Case("modules: not reached", {name: [UNREACHABLE] for name in good.MODULES})
     for name, text in texts.items():
         one: list[Reply] = [reply(text.replace(CANARY, canary))]
         yield Case(f"modules: {name}", dict.fromkeys(good.MODULES, one))

@@ -53,7 +53,8 @@ _TIMES = frozenset(
 def ended_badly(run: Run) -> list[str]:
     """Return signs that a run did not end as it is meant to."""
     found = [f"the output has: {text}" for text in _PYTHON if text in run.output]
-    if run.code not in (0, 2) or not run.end:
+    # Ansible's own: 2 where a node failed, 4 where one that is needed was not reached.
+    if run.code not in (0, 2, 4) or not run.end or (run.code == 4 and "\nnot reached: " not in run.output):
         found.append(f"exit code {run.code}: {run.output[-1500:]}")
     if run.memory > MOST_MEMORY:
         found.append(f"{run.memory:.0f} MiB of memory")

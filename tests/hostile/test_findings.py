@@ -24,6 +24,7 @@ from tests.hostile.fleet import (
     HOSTILE,
     HOSTILE_VOTER,
     NAMES,
+    UNREACHABLE,
     VOTERS,
     WELL,
     Replies,
@@ -34,7 +35,7 @@ from tests.hostile.fleet import (
 )
 from tests.hostile.payloads import CANARY, CONNECTION, MISSHAPEN, TEXTS
 from tests.hostile.runs import Maker, Stage
-from tests.hostile.scenarios import OLD
+from tests.hostile.scenarios import OLD, SCENARIOS
 from tests.hostile.standin import good
 
 Change = Callable[[dict[str, Any]], None]
@@ -186,6 +187,20 @@ def test_c4_a_leader_that_one_voter_names_stops_a_recovery(asked_before: int, st
     assert "This controller may be cut off from the others" in run.output
     touched = {line["kind"] for name in VOTERS[:2] for line in sandbox.asked(name)}
     assert not touched & {"p2p_service", "p2p_etcd_salvage", "p2p_etcd_restore"}
+
+
+@pytest.mark.parametrize("last", [reply(good.LARGE), UNREACHABLE], ids=["too-much", "silence"])
+@pytest.mark.parametrize(
+    ("scenario", "module", "lost"),
+    [("recover-from", "p2p_recovery_record", VOTERS[1]), ("voters-via", "p2p_maintenance", VOTERS[0])],
+)
+def test_a_run_that_loses_a_node_which_it_needs_says_so(
+    scenario: str, module: str, lost: str, last: dict[str, Any], stage: Stage
+) -> None:
+    run, _, _ = stage.play(scenario, False, lambda *_: Case("lost", {module: [last]}))
+    assert looks.ended_badly(run) == []
+    failed = SCENARIOS[scenario].playbook
+    assert re.search(rf"\n{failed} failed: [^\n]+: {lost} is not reached: [^\n]+\n\Z", run.output), run.output
 
 
 def test_h4_a_pasted_command_is_one_command(stage: Stage) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 SNAPSHOT = b"a store" * 100
 SHA256 = hashlib.sha256(SNAPSHOT).hexdigest()
 # What a reply may stand for until it is given.
-PATH, WORK, NOW, NODE = "@PATH@", "@WORK@", "@NOW@", "@NODE@"
+PATH, WORK, NOW, NODE, LARGE = "@PATH@", "@WORK@", "@NOW@", "@NODE@", "@LARGE@"
 PARAMS = {
     "path": PATH,
     "work": WORK,

@@ -80,6 +80,9 @@ def test_what_the_play_decided_goes_before_what_its_tasks_did() -> None:
     assert Node(unreachable="timed out", outcome={"state": "changed"}).state(failed=False) == "unchanged"
 
 
+SURE = "Make sure this host can be reached over ssh:"
+
+
 @pytest.mark.parametrize(
     ("result", "text"),
     [
@@ -90,6 +93,7 @@ def test_what_the_play_decided_goes_before_what_its_tasks_did() -> None:
         ({"results": [{"item": 1}, {"item": 2, "failed": True, "msg": "bad"}]}, "2: bad"),
         ({"censored": "the output has been hidden"}, "its output is hidden (no_log)"),
         ({}, "no reason was given"),
+        ({"msg": f'Data could not be sent to remote host "x". {SURE} '}, "no reason was given"),
         ({"msg": f"cannot load {KEY}"}, "cannot load (a PRIVATE KEY, not shown)"),
     ],
 )
@@ -318,6 +322,32 @@ def test_failures_are_told_once_and_in_full(play: Play) -> None:
         "\nfailed: b\n    Broken: b is broken: mend it\n    like this\n"
         "\nnot reached: dead\n    ssh: no way to this host\n"
         "\nbook.yml failed: All is well: not all is well\n"
+    )
+
+
+LOST = """
+- name: What needs all
+  hosts: a:dead
+  gather_facts: false
+  tasks:
+    - name: First
+      ansible.builtin.copy: {dest: "{{ folder }}/x", content: x, mode: "0600"}
+      when: inventory_hostname == 'a'
+    - name: Asked of one
+      ansible.builtin.ping:
+      %s
+    - name: Last
+      ansible.builtin.command: "true"
+"""
+
+
+@pytest.mark.parametrize("how", ["any_errors_fatal: true", "delegate_to: dead\n      run_once: true"])
+def test_a_run_that_ends_since_one_is_not_reached_says_so(play: Play, how: str) -> None:
+    done = play(LOST % how)
+    assert done.returncode == 4
+    assert "\na: changed: First\n" in done.stdout
+    assert done.stdout.endswith(
+        "\nbook.yml failed: Asked of one: dead is not reached: ssh: no way to this host\n"
     )
 
 
