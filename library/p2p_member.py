@@ -1,11 +1,11 @@
 #!/usr/bin/python
-"""Ansible module: one member of the cluster's etcd, added, promoted or removed."""
+"""Ansible module: one member of the cluster's etcd, added, promoted, given another address or removed."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: p2p_member
-short_description: Adds, promotes or removes a member of the cluster's etcd
+short_description: Adds, promotes, readdresses or removes a member of the cluster's etcd
 description:
   - Changes the member list through the node's own member, and asks again while the store refuses, as it does
     during an election and right after another change.
@@ -14,9 +14,10 @@ options:
     description:
       - V(learner) adds the member as a learner if no member listens at O(peer_url).
       - V(voting) promotes it once it has caught up.
+      - V(moved) has the store list the member O(id) at O(peer_url) and O(also_at), and nowhere else.
       - V(absent) removes it.
     type: str
-    choices: [learner, voting, absent]
+    choices: [learner, voting, moved, absent]
     required: true
   etcd:
     description: How to ask the node's own member. C(endpoint), and for TLS C(ca), C(cert), C(key) (paths on
@@ -32,10 +33,15 @@ options:
     type: str
     default: ""
   id:
-    description: Its id, in decimal text. One that is removed is known by it alone, if it is given, since a
-      member gives its name itself.
+    description: Its id, in decimal text. One that moved, and one that is removed if it is given, is known by
+      it alone, since a member gives its name itself.
     type: str
     default: ""
+  also_at:
+    description: Further addresses at which the others may try one that moved.
+    type: list
+    elements: str
+    default: []
   without:
     description: Ids, in decimal text, of members that the same run removes before. A preview finds them still
       there, and leaves them out.
@@ -75,7 +81,7 @@ members:
 initial_cluster:
   description: What the member has to be told of all members at its first start.
   type: str
-  returned: when O(peer_url) is given
+  returned: when O(state) is V(learner) or V(voting)
 """
 
 from typing import Any, Dict, List, Optional
@@ -103,6 +109,26 @@ def _the_one(members: List[Member], params: Dict[str, Any]) -> Optional[Member]:
     return mine[0] if mine else None
 
 
+def _urls(params: Dict[str, Any]) -> List[str]:
+    return [params["peer_url"], *params["also_at"]]
+
+
+def _is_there(member: Member, params: Dict[str, Any]) -> bool:
+    return set(member["peer_urls"]) == set(_urls(params))
+
+
+def _may_move(members: List[Member], params: Dict[str, Any]) -> None:
+    """Raise MemberError where the store would refuse the address however often it is asked."""
+    if not any(_is(member, params) for member in members):
+        raise MemberError("the store has no member %s: run again" % params["id"])
+    for member in members:
+        there = sorted(set(member["peer_urls"]).intersection(_urls(params)))
+        if there and not _is(member, params):
+            raise MemberError(
+                "the store lists %s at %s: run again" % (member["name"] or member["id"], there[0])
+            )
+
+
 def _change(params: Dict[str, Any], found: Optional[Member]) -> Optional[Dict[str, Any]]:
     """Return the path and body of the change that is missing, or None."""
     if params["state"] == "learner":
@@ -110,6 +136,13 @@ def _change(params: Dict[str, Any], found: Optional[Member]) -> Optional[Dict[st
         return None if found else {"path": "/v3/cluster/member/add", "body": body}
     if params["state"] == "absent":
         return {"path": "/v3/cluster/member/remove", "body": {"ID": found["id"]}} if found else None
+    if params["state"] == "moved":
+        body = {"ID": params["id"], "peerURLs": _urls(params)}
+        return (
+            None
+            if found and _is_there(found, params)
+            else {"path": "/v3/cluster/member/update", "body": body}
+        )
     if found and not found["learner"]:
         return None
     # A preview has added nobody.
@@ -119,6 +152,8 @@ def _change(params: Dict[str, Any], found: Optional[Member]) -> Optional[Dict[st
 def _done(params: Dict[str, Any], members: List[Member]) -> bool:
     if params["state"] == "absent":
         return not any(_is(member, params) for member in members)
+    if params["state"] == "moved":
+        return any(_is(member, params) and _is_there(member, params) for member in members)
     found = at(members, params["peer_url"])
     return found is not None and (params["state"] == "learner" or not found["learner"])
 
@@ -127,16 +162,21 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "choices": ["learner", "voting", "absent"], "required": True},
+            "state": {"type": "str", "choices": ["learner", "voting", "moved", "absent"], "required": True},
             "etcd": {"type": "dict", "required": True},
             "name": {"type": "str", "required": True},
             "peer_url": {"type": "str", "default": ""},
             "id": {"type": "str", "default": ""},
+            "also_at": {"type": "list", "elements": "str", "default": []},
             "without": {"type": "list", "elements": "str", "default": []},
             "seconds": {"type": "float", "default": 120.0},
             "timeout": {"type": "float", "default": 5.0},
         },
-        required_if=[("state", "learner", ["peer_url"]), ("state", "voting", ["peer_url"])],
+        required_if=[
+            ("state", "learner", ["peer_url"]),
+            ("state", "voting", ["peer_url"]),
+            ("state", "moved", ["peer_url", "id"]),
+        ],
         supports_check_mode=True,
     )
     params = module.params
@@ -146,7 +186,10 @@ def main() -> None:
         if module.check_mode:
             members = remaining(members, params["without"])
         found = _the_one(members, params)
-        if params["state"] != "absent":
+        if params["state"] == "moved" and not module.check_mode:
+            # A preview stands before the changes that come before this one.
+            _may_move(members, params)
+        if params["state"] in ("learner", "voting"):
             found = at(members, params["peer_url"])
         change = _change(params, found)
         if change and not module.check_mode:
@@ -155,7 +198,7 @@ def main() -> None:
         module.fail_json(msg="%s: %s" % (params["name"], error))
     told = (
         {"initial_cluster": initial_cluster(members, params["name"], params["peer_url"])}
-        if params["peer_url"]
+        if params["state"] in ("learner", "voting")
         else {}
     )
     module.exit_json(changed=change is not None, members=members, **told)
