@@ -63,6 +63,20 @@ def ways(answers: Mapping[str, Mapping[str, Any]]) -> list[Way]:
     return found
 
 
+def meant(answers: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return where the fleet file has the voters' members, `host:port`, as they were to be tried.
+
+    Args:
+        answers: The registered result of `p2p_probe`, by name of the node.
+    """
+    return {
+        str(tried["voter"]): _place(str(tried["host"]), int(tried["port"]))
+        for answer in answers.values()
+        for tried in (answer.get("probe") or {}).get("mesh") or []
+        if tried["service"] == ETCD
+    }
+
+
 def _listed(told: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
     """Return the members' addresses as most members list them, by name."""
     counts: dict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)

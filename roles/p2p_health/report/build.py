@@ -8,7 +8,8 @@ from datetime import datetime, timezone
 
 from .adapter import Observation, observe
 from .cluster import Leadership, leadership, problems, statuses, voters
-from .mesh import between, rows
+from .mesh import between, moves, rows
+from .mesh import problems as apart
 from .model import (
     STATES,
     Also,
@@ -52,7 +53,7 @@ def report(answers: Mapping[str, Answer], fleet: Fleet) -> Report:
         (_node(host, seen[name], found[name]) for name, host in fleet.hosts.items()),
         key=lambda node: (STATES.index(node["state"]), not node["voter"], node["node_id"]),
     )
-    troubles = problems(seen, fleet, led, counted, tried)
+    troubles = problems(seen, fleet, led, counted, [*apart(tried, seen, fleet), *moves(answers, fleet)])
     broken = [node for node in nodes if counts_as_broken(node, fleet)]
     return Report(
         schema=SCHEMA,

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import shell
-from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.links import Way
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.tolerance import majority
 
 from . import remedy as mend
 from .adapter import Observation, Status
-from .mesh import problems as apart
 from .mesh import tolerance
 from .model import Answer, Fleet, Problem, Voters
 from .nodes import YOUNG_SECONDS
@@ -134,12 +132,12 @@ def _lives(name: str, seen: Observations, configured: Sequence[str]) -> bool:
 
 
 def problems(
-    seen: Observations, fleet: Fleet, led: Leadership, counted: Voters, tried: Sequence[Way]
+    seen: Observations, fleet: Fleet, led: Leadership, counted: Voters, between: Iterable[Problem]
 ) -> list[Problem]:
-    """Return the troubles of the cluster, the critical ones first."""
+    """Return the troubles of the cluster, the critical ones first; `between` are those of ways."""
     found = [
         *_critical(seen, fleet, led, counted),
-        *apart(tried, seen, fleet),
+        *between,
         *_voting(seen, fleet, led, counted),
         *_stores(seen, fleet),
         *_certificates(seen, fleet),

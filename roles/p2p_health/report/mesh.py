@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from urllib.parse import urlsplit
 
-from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.links import ETCD, HEARTBEAT, Way, apart, ways
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.links import (
+    ETCD,
+    HEARTBEAT,
+    Way,
+    apart,
+    meant,
+    ways,
+)
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.members import the_store
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.moves import moved, text
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.quorum import store_quorum
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.tolerance import majority, tolerated
 
@@ -17,10 +27,6 @@ Observations = Mapping[str, Observation]
 _SERVICES = {ETCD: "etcd", HEARTBEAT: "heartbeats' port"}
 # How p2p_mesh begins what it says of a voter's own certificate.
 OWN = "this voter's own certificate"
-_MOVED = (
-    ". The URLs are those of etcd's list, and the fleet file has others. One such voter at a time, and only"
-    " while one may fail: stop its etcd, move its data aside, and run voters.yml, which lets it join anew"
-)
 
 
 def between(
@@ -116,8 +122,30 @@ def problems(found: Iterable[Way], seen: Observations, fleet: Fleet) -> Iterator
         yield Problem(
             kind="voters_apart",
             severity="degraded",
-            evidence="; ".join(_told(one, mine)) + (_MOVED if _moved(mine) else ""),
+            evidence="; ".join(_told(one, mine)),
             remedy=_remedy(one, mine, seen, fleet),
+        )
+
+
+def moves(answers: Mapping[str, Answer], fleet: Fleet) -> Iterator[Problem]:
+    """Return the voters that the store lists elsewhere than the fleet file has them.
+
+    Args:
+        answers: The registered result of each node's probe.
+        fleet: The fleet, whose voters these are about.
+    """
+    asked = {name: answers[name] for name in fleet.voters if name in answers}
+    members = the_store(asked, asked).members
+    scheme = next(
+        (urlsplit(url).scheme for member in members for url in member.get("peer_urls") or ()), "https"
+    )
+    urls = {name: f"{scheme}://{place}" for name, place in meant(asked).items()}
+    if found := moved(members, {name: urls[name] for name in fleet.voters if name in urls}):
+        yield Problem(
+            kind="voter_moved",
+            severity="degraded",
+            evidence="; ".join(map(text, found)),
+            remedy=fleet.deploy,
         )
 
 
@@ -136,15 +164,15 @@ def _told(one: str, mine: Sequence[Way]) -> Iterator[str]:
         yield f"{one} cannot reach the {what} of {', '.join(targets)} ({why})"
 
 
-def _moved(mine: Sequence[Way]) -> bool:
+def _elsewhere(mine: Sequence[Way]) -> bool:
     """Tell whether a way leads to what the store's list has and the fleet file has not."""
     return any("://" in way.place for way in mine)
 
 
 def _remedy(one: str, mine: Sequence[Way], seen: Observations, fleet: Fleet) -> str | None:
     """Return what mends it or shows why, None where no command of one line does."""
-    if _moved(mine):
-        return None
+    if _elsewhere(mine):
+        return fleet.deploy
     if any(way.outcome == "untrusted" for way in mine):
         # What is wrong with a voter's own certificate it says itself.
         own = all(way.source == one and way.why.startswith(OWN) for way in mine)

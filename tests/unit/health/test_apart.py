@@ -137,22 +137,36 @@ def test_an_end_that_is_not_believed_is_deployed_to() -> None:
     assert problem["remedy"] == f"ansible-playbook deploy.yml --limit {','.join(sorted(VOTERS))}"
 
 
-def test_a_voter_that_the_store_lists_elsewhere_is_replaced() -> None:
+def listed_elsewhere() -> dict[str, Any]:
+    """Return the healthy fleet, in which the store lists one voter at another address."""
     found = meshed([])
     for name in VOTERS:
-        members = found[name]["probe"]["etcd"]["members"]
-        for member in members:
-            member["peer_urls"] = ["https://192.0.2.99:2380"] if member["name"] == E else []
+        for member in found[name]["probe"]["etcd"]["members"]:
+            host = "192.0.2.99" if member["name"] == E else fleet().hosts[member["name"]].address
+            member["peer_urls"] = [f"https://{host}:2380"]
+    return found
+
+
+def test_a_voter_that_the_store_lists_elsewhere_is_deployed_to() -> None:
+    (problem,) = told(listed_elsewhere())["cluster"]["problems"]
+    assert problem == {
+        "kind": "voter_moved",
+        "severity": "degraded",
+        "evidence": (f"the store lists {E} at 192.0.2.99:2380, and the fleet file has it at 192.0.2.14:2380"),
+        "remedy": "ansible-playbook deploy.yml",
+    }
+
+
+def test_a_closed_way_to_where_the_store_lists_a_voter_is_told_with_it() -> None:
+    found = listed_elsewhere()
     way = next(item for item in found[A]["probe"]["mesh"] if item["voter"] == E and item["service"] == "etcd")
     way["listed"] = {"outcome": "blocked", "why": "no route to host"}
-    (problem,) = told(found)["cluster"]["problems"]
-    assert (
+    closed, moved = told(found)["cluster"]["problems"]
+    assert closed["evidence"] == (
         f"{A} cannot reach the etcd of {E} at https://192.0.2.99:2380 (no route to host)"
-        in problem["evidence"]
     )
-    assert "run voters.yml, which lets it join anew" in problem["evidence"]
-    # Nothing to paste that costs a voter its data.
-    assert problem["remedy"] is None
+    assert closed["remedy"] == "ansible-playbook deploy.yml"
+    assert moved["kind"] == "voter_moved"
 
 
 def test_a_voter_that_knows_its_own_certificate_to_be_broken_is_deployed_to_alone() -> None:
