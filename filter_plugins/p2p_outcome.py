@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.p2p.cluster.plugins.plugin_utils.output.escape import paragraph
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.moves import text as move_text
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.quorum import why_apart
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.stages import touched
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.why import without_advice
@@ -35,6 +36,7 @@ def plan_text(plan: Mapping[str, Any], check: bool = False) -> list[str]:
     elif plan["bootstrap"]:
         above = f", with recovery epoch {plan['least_epoch']}" if plan.get("least_epoch") else ""
         lines.append(f"etcd: a new store is formed by {_names(plan['bootstrap'])}{above}")
+    lines += [f"moved: {move_text(move)}" for move in plan.get("moves") or ()]
     if plan.get("store_care"):
         why = "it is full, and takes no writes" if plan["store_full"] else "much of it is free"
         lines.append(
@@ -50,6 +52,10 @@ def plan_text(plan: Mapping[str, Any], check: bool = False) -> list[str]:
     elif plan["voters_at_once"]:
         lines.append(
             f"voters that start or are mended, nothing that counts stops: {_names(plan['voters_at_once'])}"
+        )
+    if plan.get("readdressed"):
+        lines.append(
+            f"voters that the store lists where they are now, one at a time: {_names(plan['readdressed'])}"
         )
     spare = quorum["tolerates"] - 1
     for place, name in enumerate(plan["voters_one_by_one"]):

@@ -59,7 +59,7 @@ def _other_voters(answers: Answers) -> Answers:
     for name, answer in answers.items():
         for member in (answer["probe"].get("etcd") or {}).get("members", []):
             if member["name"] == joins:
-                member["name"] = leaves
+                member |= {"name": leaves, "peer_urls": [simulated.peer_url(leaves, len(answers))]}
         for document in ("health", "status"):
             answer["probe"]["http"][document]["body"]["node_id"] = name
     return answers

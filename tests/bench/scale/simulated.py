@@ -23,13 +23,23 @@ def names(count: int) -> list[str]:
     ]
 
 
+def _address(number: int) -> str:
+    """Return the address of a node by its number, the first is 1."""
+    return f"127.{1 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
+
+
+def peer_url(name: str, count: int) -> str:
+    """Return where a node's member of the store listens in a fleet of `count`."""
+    return f"https://{_address(names(count).index(name) + 1)}:2380"
+
+
 def fleet(count: int) -> dict[str, Any]:
     """Return a fleet file's content; every address leads back to this machine."""
     hosts = {}
     for index, name in enumerate(names(count), start=1):
         provider = name.split("-", 1)[0]
         hosts[name] = {
-            "ssh_host": f"127.{1 + (index >> 16)}.{index >> 8 & 255}.{index & 255}",
+            "ssh_host": _address(index),
             "ssh_port": 9,
             "ssh_user": "root",
             "ssh_key": "~/.ssh/id_cluster",
@@ -104,7 +114,7 @@ def _named(
     if probe.get("etcd"):
         members = probe["etcd"]["members"]
         for member, voter in zip(members, voters, strict=True):
-            member["name"] = voter
+            member |= {"name": voter, "peer_urls": [peer_url(voter, len(everyone))]}
         probe["etcd"]["member_id"] = members[voters.index(name)]["id"]
         probe["etcd"]["leader"] = members[0]["id"]
     return answer
