@@ -70,6 +70,9 @@ def with_moves(
         result["voters_at_once"] = [*plan["voters_at_once"], *at_once]
         result["voters_one_by_one"] = [name for name in plan["voters_one_by_one"] if name not in at_once]
         result["quorum_expected"] = True
+    # Who moved and does not count is in nobody's way, and is needed before one that counts may stop.
+    down = {name for name in names if name not in plan["quorum"]["counting"]}
+    result["voters_one_by_one"] = sorted(result["voters_one_by_one"], key=lambda name: name not in down)
     last = plan["quorum"]["leader"]
     result["readdressed"] = sorted(
         (name for name in names if name not in result["voters_one_by_one"]), key=lambda name: name == last

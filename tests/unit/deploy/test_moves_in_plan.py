@@ -60,6 +60,15 @@ def test_one_that_moved_restarts_at_its_turn_and_is_listed_anew(healthy: Healthy
     assert "moved: the store lists b at b:2380, and the fleet file has it at new-b:2380" in plan_text(found)
 
 
+def test_who_moved_and_does_not_count_goes_first(healthy: Healthy) -> None:
+    answers = _restarting(healthy(), "a", "b", "d")
+    answers["d"]["probe"]["etcd"]["reads"] = False
+    found = _planned(answers, _file("d"))
+    assert found["voters_one_by_one"] == ["d", "b", "a"]
+    answers["d"]["probe"]["etcd"]["reads"] = True
+    assert _planned(answers, _file("d"))["voters_one_by_one"] == ["b", "d", "a"]
+
+
 def test_one_that_restarted_already_has_a_stage_of_its_own(healthy: Healthy) -> None:
     found = _planned(healthy(), _file("a", "b"))
     assert found["readdressed"] == ["b", "a"], "the leader last"
