@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.members import the_store
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.members import Store, the_store
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.moves import (
     Move,
     moved,
@@ -13,6 +13,7 @@ from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.moves import (
     turns,
     why_not_there,
 )
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.quorum import store_quorum
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.tolerance import majority, may_lead
 
 Answer = Mapping[str, Any]
@@ -28,9 +29,9 @@ def with_moves(
 ) -> dict[str, Any]:
     """Return a plan in which the store lists each of its voters where the file has it.
 
-    Where the quorum holds, each moved voter restarts at its turn. Where it is lost they do so all at once, as
-    none of them counts: a member that lives on with another address goes on writing into connections of the
-    earlier one, which break only after many minutes, while a fresh one reaches all that did not move.
+    Where the quorum holds, each moved voter restarts at its turn. Where it is lost those of them that do not
+    count restart all at once: a member that lives on with another address goes on writing into connections of
+    the earlier one, which break only after many minutes, while a fresh one reaches all that did not move.
 
     Args:
         plan: From `p2p_plan` or `p2p_voter_plan`.
@@ -46,48 +47,72 @@ def with_moves(
     """
     result = {**plan, "moves": [], "move_turns": {}, "readdressed": [], "move_refused": ""}
     store = the_store(answers, urls, known or {})
-    members = [member for member in store.members if not member["learner"] and member["client_urls"]]
     # Who joins is listed where the file has it.
-    found = [move for move in moved(members, urls) if move["name"] not in plan.get("joiners", [])]
+    found = [move for move in moved(store, urls) if move["name"] not in plan.get("joiners", [])]
     if not found:
         return result
-    worked_on = [move for move in found if move["name"] in plan["drift"]]
+    dropped = [str(item["id"]) for item in (plan.get("change") or {}).get("drop", [])]
+    reaching = _may_lead(found, store)
     result["moves"] = found
     result["move_refused"] = (
-        why_not_there(found, store.members, urls)
+        why_not_there(found, store, urls, dropped)
         or _why_limited([move for move in found if move["name"] not in run])
-        or (
-            _why_unreached(found, [str(member["name"]) for member in members], store.told)
-            if _lost(plan)
-            else ""
-        )
+        or (_why_unreached(found, store) if _lost(plan["quorum"]) and not reaching else "")
     )
     if result["move_refused"]:
         return result
-    names = [move["name"] for move in worked_on]
-    if _lost(plan):
-        at_once = [name for name in plan["voters_one_by_one"] if name in names]
-        result["voters_at_once"] = [*plan["voters_at_once"], *at_once]
-        result["voters_one_by_one"] = [name for name in plan["voters_one_by_one"] if name not in at_once]
-        result["quorum_expected"] = True
+    names = [move["name"] for move in found if move["name"] in plan["drift"]]
+    names = [name for name in names if name not in plan["refused"]]
     # Who moved and does not count is in nobody's way, and is needed before one that counts may stop.
-    down = {name for name in names if name not in plan["quorum"]["counting"]}
-    result["voters_one_by_one"] = sorted(result["voters_one_by_one"], key=lambda name: name not in down)
+    down = [name for name in names if name not in plan["quorum"]["counting"]]
+    one_by_one = sorted(plan["voters_one_by_one"], key=lambda name: name not in down)
+    if _lost(plan["quorum"]) and reaching:
+        result["voters_at_once"] = [*plan["voters_at_once"], *(name for name in one_by_one if name in down)]
+        one_by_one = [name for name in one_by_one if name not in down]
+        result["quorum_expected"] = True
+    result["voters_one_by_one"] = one_by_one
     last = plan["quorum"]["leader"]
     result["readdressed"] = sorted(
-        (name for name in names if name not in result["voters_one_by_one"]), key=lambda name: name == last
+        (name for name in names if name not in one_by_one), key=lambda name: name == last
     )
     if result["readdressed"] and "record_holders" in plan:
         result["record_holders"] = list(urls)
     result["unchanged"] = [name for name in plan["unchanged"] if name not in names]
-    by_name = {move["name"]: move for move in worked_on}
-    order = [*result["readdressed"], *(name for name in result["voters_one_by_one"] if name in names)]
-    result["move_turns"] = turns([by_name[name] for name in order])
+    order = [*result["readdressed"], *(name for name in one_by_one if name in names)]
+    result["move_turns"] = turns(found, order)
     return result
 
 
-def _lost(plan: Mapping[str, Any]) -> bool:
-    return bool(plan["quorum"]["members"]) and plan["quorum"]["tolerates"] < 0
+def moved_and_lost(
+    answers: Mapping[str, Answer], urls: Mapping[str, str], known: Mapping[str, Any] | None = None
+) -> list[str]:
+    """Return the voters, to be asked again, if a member moved and the quorum seems lost.
+
+    Args:
+        answers: The registered result of the probe of each of the file's voters, by name.
+        urls: The peer URL of each of these, by name.
+        known: The store as this controller last saw it work, from the lookup `p2p_store_known`.
+    """
+    store = the_store(answers, urls, known or {})
+    return [*urls] if moved(store, urls) and _lost(store_quorum(answers, known=known)) else []
+
+
+def _lost(quorum: Mapping[str, Any]) -> bool:
+    return bool(quorum["members"]) and quorum["tolerates"] < 0
+
+
+def _living(store: Store) -> list[str]:
+    return [str(member["name"]) for member in store.members if str(member["name"]) in store.told]
+
+
+def _may_lead(found: Sequence[Move], store: Store) -> bool:
+    """Tell whether the members that live have a majority that exchanges messages once they restarted.
+
+    Two of which neither is where the list has it reach each other no more.
+    """
+    names = {move["name"] for move in found}
+    pairs = frozenset(frozenset((one, other)) for one in names for other in names if one != other)
+    return may_lead(len(store.members), _living(store), pairs)
 
 
 def _why_limited(left_out: Sequence[Move]) -> str:
@@ -102,15 +127,10 @@ def _why_limited(left_out: Sequence[Move]) -> str:
     )
 
 
-def _why_unreached(found: Sequence[Move], members: Sequence[str], told: Collection[str]) -> str:
-    """Return why a restart of those that moved brings the quorum not back, or nothing.
-
-    Two of which neither is where the list has it reach each other no more.
-    """
-    names = {move["name"] for move in found}
-    living = [name for name in members if name in told]
-    pairs = frozenset(frozenset((one, other)) for one in names for other in names if one != other)
-    if may_lead(len(members), living, pairs) or len(living) < majority(len(members)):
+def _why_unreached(found: Sequence[Move], store: Store) -> str:
+    """Return why the list cannot be mended where those that live are enough, or nothing."""
+    living = _living(store)
+    if len(living) < majority(len(store.members)):
         return ""
     moves = "; ".join(text(move) for move in found if move["name"] in living)
     return (
@@ -125,4 +145,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
-        return {"p2p_with_moves": with_moves}
+        return {"p2p_moved_and_lost": moved_and_lost, "p2p_with_moves": with_moves}

@@ -387,6 +387,9 @@ def is_in(
     why = why_unsure(store, {"members": dict.fromkeys(present)}, answers)
     if not why and mine is None:
         why = f"most members do not list {name} at {peer_url}: run again"
+    elif not why and mine and mine["name"] not in ("", name):
+        # It would start as that one, whose votes it does not know.
+        why = f"the store lists {mine['name']} at {peer_url}, where {name} is to start: run deploy.yml first"
     elif not why and mine and voting and mine["learner"]:
         why = f"most members list {name} as a learner still: run again"
     elif not why and voting and (own is None or str(own["cluster_id"]) != store.cluster_id):

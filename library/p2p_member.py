@@ -182,7 +182,13 @@ def main() -> None:
     params = module.params
     store = Members(params["etcd"], params["seconds"], params["timeout"])
     try:
-        members = store.list()
+        try:
+            members = store.list()
+        except MemberError:
+            if params["state"] != "moved" or not module.check_mode:
+                raise
+            # A preview started nobody: whoever plans the change knows that it is one.
+            module.exit_json(changed=True, members=[])
         if module.check_mode:
             members = remaining(members, params["without"])
         found = _the_one(members, params)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from urllib.parse import urlsplit
 
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.links import (
     ETCD,
@@ -15,7 +14,7 @@ from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.links import (
     ways,
 )
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.members import the_store
-from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.moves import moved, text
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.moves import listed_at, moved, text
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.quorum import store_quorum
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.tolerance import majority, tolerated
 
@@ -135,16 +134,14 @@ def moves(answers: Mapping[str, Answer], fleet: Fleet) -> Iterator[Problem]:
         fleet: The fleet, whose voters these are about.
     """
     asked = {name: answers[name] for name in fleet.voters if name in answers}
-    members = the_store(asked, asked).members
-    scheme = next(
-        (urlsplit(url).scheme for member in members for url in member.get("peer_urls") or ()), "https"
-    )
+    store = the_store(asked, asked)
+    scheme = next((url.partition("://")[0] for urls in listed_at(store).values() for url in urls), "https")
     urls = {name: f"{scheme}://{place}" for name, place in meant(asked).items()}
-    if found := moved(members, {name: urls[name] for name in fleet.voters if name in urls}):
+    if found := moved(store, {name: urls[name] for name in fleet.voters if name in urls}):
         yield Problem(
             kind="voter_moved",
             severity="degraded",
-            evidence="; ".join(map(text, found)),
+            evidence=f"{'; '.join(map(text, found))}. Correct the file, or have the list say what it says",
             remedy=fleet.deploy,
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.quorum import store_quorum
 
-from filter_plugins.p2p_moves import with_moves
+from filter_plugins.p2p_moves import moved_and_lost, with_moves
 from filter_plugins.p2p_outcome import outcomes, plan_text
 from filter_plugins.p2p_plan import plan
 from plugins.plugin_utils.plan.stages import touched
@@ -118,6 +118,33 @@ def test_a_run_may_not_leave_out_one_that_moved(healthy: Healthy) -> None:
 def test_one_that_cannot_be_reached_is_left_as_it_is(healthy: Healthy) -> None:
     found = _planned(healthy() | {"b": dead()}, _file("b"))
     assert (found["move_refused"], found["move_turns"], found["readdressed"]) == ("", {}, [])
+
+
+def test_one_that_is_refused_is_not_worked_on(healthy: Healthy) -> None:
+    answers = healthy()
+    mine = {name: answers[name] for name in VOTERS}
+    found = plan(mine, VOTERS, store_quorum(answers), voter_answers=answers, now=100.0)
+    refused = {**found, "refused": {"b": "its etcd data is gone"}}
+    made = with_moves(refused, answers, _file("b"), run=VOTERS)
+    assert (made["readdressed"], made["move_turns"], [move["name"] for move in made["moves"]]) == (
+        [],
+        {},
+        ["b"],
+    )
+
+
+def test_who_counts_does_not_restart_beside_others_though_the_quorum_seems_lost(healthy: Healthy) -> None:
+    answers = _restarting(healthy(), "a", "b") | {name: dead() for name in "cde"}
+    found = _planned(answers, _file("a", "b"))
+    assert (found["voters_one_by_one"], found["voters_at_once"]) == (["b", "a"], [])
+    assert not found["quorum_expected"], "two of five are no majority, wherever they are"
+
+
+def test_what_is_a_word_of_one_moment_is_asked_again(healthy: Healthy) -> None:
+    answers = healthy()
+    assert moved_and_lost(answers, _file("b")) == []
+    assert moved_and_lost(_leaderless(answers), URLS) == []
+    assert moved_and_lost(_leaderless(answers), _file("b")) == [*VOTERS]
 
 
 def test_two_voters_with_one_address_are_refused(healthy: Healthy) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -143,7 +144,7 @@ def listed_elsewhere() -> dict[str, Any]:
     for name in VOTERS:
         for member in found[name]["probe"]["etcd"]["members"]:
             host = "192.0.2.99" if member["name"] == E else fleet().hosts[member["name"]].address
-            member["peer_urls"] = [f"https://{host}:2380"]
+            member |= {"peer_urls": [f"https://{host}:2380"], "client_urls": ["https://127.0.0.1:2379"]}
     return found
 
 
@@ -152,9 +153,25 @@ def test_a_voter_that_the_store_lists_elsewhere_is_deployed_to() -> None:
     assert problem == {
         "kind": "voter_moved",
         "severity": "degraded",
-        "evidence": (f"the store lists {E} at 192.0.2.99:2380, and the fleet file has it at 192.0.2.14:2380"),
+        "evidence": (
+            f"the store lists {E} at 192.0.2.99:2380, and the fleet file has it at 192.0.2.14:2380."
+            " Correct the file, or have the list say what it says"
+        ),
         "remedy": "ansible-playbook deploy.yml",
     }
+
+
+def test_one_voter_that_tells_another_address_of_others_is_not_believed() -> None:
+    found = listed_elsewhere()
+    for name in VOTERS[1:]:
+        found[name]["probe"]["etcd"]["members"] = found[A]["probe"]["etcd"]["members"]
+    liar = copy.deepcopy(found[A]["probe"]["etcd"]["members"])
+    for url, member in zip(["https://[:1", "https://a:99999", "x", "https://", ""], liar, strict=True):
+        member["peer_urls"] = [url]
+    found[B]["probe"]["etcd"] |= {"members": liar, "raft_index": 10**15}
+    (problem,) = told(found)["cluster"]["problems"]
+    assert problem["evidence"].startswith(f"the store lists {E} at 192.0.2.99:2380")
+    assert A not in problem["evidence"]
 
 
 def test_a_closed_way_to_where_the_store_lists_a_voter_is_told_with_it() -> None:
