@@ -123,7 +123,7 @@ def _why_limited(left_out: Sequence[Move]) -> str:
     moves = "; ".join(map(text, left_out))
     return (
         f"{moves}. The others may be cut off from them, and every node gets their new addresses: run without"
-        f" --limit, or with {names} in it"
+        f" --limit, or with {names} in it; a voter whose status is not ready is part of no run"
     )
 
 
@@ -136,7 +136,7 @@ def _why_unreached(found: Sequence[Move], store: Store) -> str:
     return (
         f"{moves}. No member that lives is where the store lists it, so that they reach each other no more,"
         " and without a quorum the list cannot be mended: give one of them its earlier address back, or bring"
-        " another one back that did not move, and run this again"
+        " another one back that did not move, and run this again (docs/operations.md, A voter moves)"
     )
 
 

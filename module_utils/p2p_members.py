@@ -87,7 +87,7 @@ class Members:
             if done(members):
                 return members
         raise MemberError(
-            "the store did not make the change within %g s: %s; run voters.yml again" % (self.seconds, said)
+            "the store did not make the change within %g s: %s; run the same again" % (self.seconds, said)
         )
 
 

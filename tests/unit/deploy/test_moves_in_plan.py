@@ -112,7 +112,9 @@ def test_too_few_that_live_are_no_matter_of_addresses(healthy: Healthy) -> None:
 def test_a_run_may_not_leave_out_one_that_moved(healthy: Healthy) -> None:
     found = _planned(healthy(), _file("b"), run=("a", "c"))
     assert found["move_refused"].startswith("the store lists b at b:2380")
-    assert found["move_refused"].endswith("run without --limit, or with b in it")
+    assert found["move_refused"].endswith(
+        "run without --limit, or with b in it; a voter whose status is not ready is part of no run"
+    )
 
 
 def test_one_that_cannot_be_reached_is_left_as_it_is(healthy: Healthy) -> None:
