@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.links import meant
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.members import Store, the_store
 from ansible_collections.p2p.cluster.plugins.plugin_utils.plan.moves import (
     Move,
     moved,
+    place,
     text,
     turns,
     why_not_there,
@@ -55,7 +57,8 @@ def with_moves(
     reaching = _may_lead(found, store)
     result["moves"] = found
     result["move_refused"] = (
-        why_not_there(found, store, urls, dropped)
+        _why_unsettled(found, answers)
+        or why_not_there(found, store, urls, dropped)
         or _why_limited([move for move in found if move["name"] not in run])
         or (_why_unreached(found, store) if _lost(plan["quorum"]) and not reaching else "")
     )
@@ -113,6 +116,22 @@ def _may_lead(found: Sequence[Move], store: Store) -> bool:
     names = {move["name"] for move in found}
     pairs = frozenset(frozenset((one, other)) for one in names for other in names if one != other)
     return may_lead(len(store.members), _living(store), pairs)
+
+
+def _why_unsettled(found: Sequence[Move], answers: Mapping[str, Answer]) -> str:
+    """Return why it is not sure where a member is meant to be, or nothing.
+
+    A play's first host says it for all, each voter for those that it tries.
+    """
+    places = meant(answers)
+    for move in found:
+        wanted = place(move["wanted"])
+        if (other := places.get(move["name"], wanted)) != wanted:
+            return (
+                f"{move['name']} is meant to be at {wanted} by one node's settings, and at {other} by"
+                " another's: set etcd_peer_port and p2p_host for all nodes alike"
+            )
+    return ""
 
 
 def _why_limited(left_out: Sequence[Move]) -> str:

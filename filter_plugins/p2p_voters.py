@@ -387,9 +387,12 @@ def is_in(
     why = why_unsure(store, {"members": dict.fromkeys(present)}, answers)
     if not why and mine is None:
         why = f"most members do not list {name} at {peer_url}: run again"
-    elif not why and mine and mine["name"] not in ("", name):
+    elif not why and mine and mine["name"] not in ("", name) and not _is_own(own, mine):
         # It would start as that one, whose votes it does not know.
-        why = f"the store lists {mine['name']} at {peer_url}, where {name} is to start: run deploy.yml first"
+        why = (
+            f"the store lists {mine['name']} at {peer_url}, where {name} is to start: put p2p_voters back,"
+            " and run deploy.yml, which lists that one anew"
+        )
     elif not why and mine and voting and mine["learner"]:
         why = f"most members list {name} as a learner still: run again"
     elif not why and voting and (own is None or str(own["cluster_id"]) != store.cluster_id):
@@ -538,6 +541,11 @@ def change_text(found: Change) -> list[str]:
     lines += [f"hands over, leaves the store and votes no longer: {name}" for name in found["leavers"]]
     lines += [f"loses what is left of its member: {name}" for name in found["idle"]]
     return lines
+
+
+def _is_own(own: Mapping[str, Any] | None, member: Mapping[str, Any]) -> bool:
+    """Tell whether a node says that a member is its own: it had another name when that started."""
+    return own is not None and str(own["member_id"]) == str(member["id"])
 
 
 class FilterModule:

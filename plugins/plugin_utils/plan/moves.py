@@ -163,5 +163,7 @@ def _another_port(one: str, other: str) -> bool:
 
 def text(move: Mapping[str, Any]) -> str:
     """Return a move in words."""
-    listed = ", ".join(map(place, move["listed"]))
-    return f"the store lists {move['name']} at {listed}, and the fleet file has it at {place(move['wanted'])}"
+    listed, wanted = [place(url) for url in move["listed"]], place(move["wanted"])
+    if listed == [wanted]:
+        listed, wanted = move["listed"], move["wanted"]  # with TLS and without
+    return f"the store lists {move['name']} at {', '.join(listed)}, and the fleet file has it at {wanted}"

@@ -167,3 +167,7 @@ def test_a_move_in_words() -> None:
     assert text(move) == (
         "the store lists a at 192.0.2.1:2380, and the fleet file has it at [2001:db8::1]:2380"
     )
+    (move,) = moved(_store(OLD), OLD | {"a": OLD["a"].replace("https", "http")})
+    assert text(move).startswith(
+        "the store lists a at https://192.0.2.1:2380, and the fleet file has it at http:"
+    )

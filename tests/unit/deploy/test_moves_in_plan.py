@@ -142,6 +142,15 @@ def test_who_counts_does_not_restart_beside_others_though_the_quorum_seems_lost(
     assert not found["quorum_expected"], "two of five are no majority, wherever they are"
 
 
+def test_settings_that_differ_between_nodes_move_nobody(healthy: Healthy) -> None:
+    answers = healthy()
+    tried = {"voter": "b", "service": "etcd", "host": "b", "port": 2380, "listed": None}
+    answers["a"]["probe"]["mesh"] = [{**tried, "outcome": "open", "why": ""}]
+    other_port = {name: url.replace("2380", "2390") for name, url in URLS.items()}
+    why = _planned(answers, other_port)["move_refused"]
+    assert why.startswith("b is meant to be at b:2390 by one node's settings, and at b:2380 by another's")
+
+
 def test_what_is_a_word_of_one_moment_is_asked_again(healthy: Healthy) -> None:
     answers = healthy()
     assert moved_and_lost(answers, _file("b")) == []

@@ -340,6 +340,16 @@ def test_a_node_starts_as_a_member_when_most_members_list_it() -> None:
     assert not is_in(live("abcde"), "f", URLS["f"], "abcde", voting=False)["allowed"]
 
 
+def test_nobody_starts_as_another_member_that_the_store_lists_at_its_address() -> None:
+    answers = live("abcde")
+    for answer in answers.values():
+        for member in answer["probe"]["etcd"]["members"]:
+            member["peer_urls"] = [URLS["f"]] if member["name"] == "e" else member["peer_urls"]
+    for voting in (False, True):
+        reason = is_in(answers, "f", URLS["f"], "abcde", voting=voting)["reason"]
+        assert reason.startswith(f"the store lists e at {URLS['f']}, where f is to start")
+
+
 def test_a_voter_is_counted_on_when_it_is_in_the_store_of_most() -> None:
     answers = live("abcdef")
     assert is_in(answers, "f", URLS["f"], "abcde", voting=True)["allowed"]
